@@ -82,7 +82,11 @@ impl Width {
     #[must_use]
     pub fn new(units: f32) -> Option<Self> {
         // Not NaN, and at most 400 × 64, which fits.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range check bounds it")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range check bounds it"
+        )]
         WIDTH.contains(&units).then(|| Self((units * 64.0).round() as u16))
     }
 
@@ -111,13 +115,18 @@ impl fmt::Debug for Width {
 
 impl Serialize for Width {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 64 == 0 { serializer.serialize_u16(self.0 / 64) } else { serializer.serialize_f32(self.units()) }
+        if self.0 % 64 == 0 {
+            serializer.serialize_u16(self.0 / 64)
+        } else {
+            serializer.serialize_f32(self.units())
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Width {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(f32::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a width is within 0.25 to 400"))
+        Self::new(f32::deserialize(deserializer)?)
+            .ok_or_else(|| D::Error::custom("a width is within 0.25 to 400"))
     }
 }
 
@@ -247,7 +256,8 @@ impl<T> Some1<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Some1<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = deserializer.deserialize_seq(List { most: ELEMENTS_PER_OP, item: std::marker::PhantomData })?;
+        let items =
+            deserializer.deserialize_seq(List { most: ELEMENTS_PER_OP, item: std::marker::PhantomData })?;
         Self::new(items).ok_or_else(|| D::Error::custom("the list is empty"))
     }
 }

@@ -104,7 +104,10 @@ impl Codec {
             Self::Json => serde_json::to_vec(value).map_err(|e| e.to_string()),
             Self::MessagePack => rmp_serde::to_vec_named(value).map_err(|e| e.to_string()),
         };
-        #[expect(clippy::expect_used, reason = "our types have string keys and writing to memory does not fail")]
+        #[expect(
+            clippy::expect_used,
+            reason = "our types have string keys and writing to memory does not fail"
+        )]
         written.expect("a message of ours can be written")
     }
 
@@ -178,7 +181,8 @@ impl Codec {
             Self::MessagePack => {
                 let mut rest = message;
                 let items = array_len(&mut rest).filter(|&items| items >= 2);
-                let items = items.ok_or_else(|| MalformedFrame("a message is [type, id or nil, data]".into()))?;
+                let items =
+                    items.ok_or_else(|| MalformedFrame("a message is [type, id or nil, data]".into()))?;
                 let message_type: String = rmp_serde::from_slice(cut(&mut rest)?).map_err(malformed)?;
                 let id: Option<u32> = rmp_serde::from_slice(cut(&mut rest)?).map_err(malformed)?;
                 // An empty map stands for data that was left out.
@@ -222,6 +226,26 @@ pub fn encode_fields(codec: Codec, id: Option<u32>, message_type: &str, fields: 
         }
     }
     codec.envelope(id, message_type, &data)
+}
+
+/// Writes a message around a last field that is large and shared: what comes before its value, and what comes after.
+#[must_use]
+pub fn encode_around(
+    codec: Codec,
+    id: Option<u32>,
+    message_type: &str,
+    fields: &[(&str, &[u8])],
+    last: &str,
+) -> (Vec<u8>, &'static [u8]) {
+    // A value of one byte stands in for the shared one, and is cut off again with what follows it.
+    let (stand_in, after): (&[u8], &'static [u8]) = match codec {
+        Codec::Json => (b"0", b"}}"),
+        Codec::MessagePack => (&[0xc0], b""),
+    };
+    let fields: Vec<(&str, &[u8])> = fields.iter().copied().chain([(last, stand_in)]).collect();
+    let mut before = encode_fields(codec, id, message_type, &fields);
+    before.truncate(before.len() - after.len() - stand_in.len());
+    (before, after)
 }
 
 /// Writes a list of values that were written before, each in `codec`.

@@ -54,7 +54,11 @@ impl fmt::Debug for Coord {
 impl Serialize for Coord {
     /// Whole units travel as integers: shorter in both codecs.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 4 == 0 { serializer.serialize_i32(self.0 / 4) } else { serializer.serialize_f64(self.units()) }
+        if self.0 % 4 == 0 {
+            serializer.serialize_i32(self.0 / 4)
+        } else {
+            serializer.serialize_f64(self.units())
+        }
     }
 }
 
@@ -69,7 +73,8 @@ impl<'de> Deserialize<'de> for Coord {
             }
 
             fn visit_f64<E: Error>(self, units: f64) -> Result<Coord, E> {
-                Coord::from_units(units).ok_or_else(|| E::custom("a coordinate is finite and within ±1000000"))
+                Coord::from_units(units)
+                    .ok_or_else(|| E::custom("a coordinate is finite and within ±1000000"))
             }
 
             fn visit_i64<E: Error>(self, units: i64) -> Result<Coord, E> {

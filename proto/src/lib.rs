@@ -16,14 +16,18 @@ mod op;
 mod points;
 
 pub use close::{CloseCode, Reconnect};
-pub use codec::{Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_fields, encode_list};
+pub use codec::{
+    Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_around, encode_fields, encode_list,
+};
 pub use coord::{Coord, Point};
 pub use error::{ErrorCode, Retry};
-pub use ids::{ClientId, ElementId, Epoch, InvalidElementId, LinkId, LoginId, OpId, Position, RoomId, Seq, UserId};
+pub use ids::{
+    ClientId, ElementId, Epoch, InvalidElementId, LinkId, LoginId, OpId, Position, RoomId, Seq, UserId,
+};
 pub use message::{
-    Accepted, Closing, Done, Error, Guest, Head, Hello, Join, Joined, Leave, LoggedOp, Member, Message, Ops, Ping,
-    Pong, Presence, Read, Reconnecting, Refresh, Request, Reset, Role, RoomKind, ServerMessage, Signal, SignalOut,
-    Signals, Snapshot, Submit, User, Welcome,
+    Accepted, Closing, Done, Error, Guest, Head, Hello, Join, Joined, Leave, LoggedOp, Member, Message, Ops,
+    Ping, Pong, Presence, Read, Reconnecting, Refresh, Request, Reset, Role, RoomKind, ServerMessage, Signal,
+    SignalOut, Signals, Snapshot, Submit, User, Welcome,
 };
 pub use name::{DisplayName, InvalidName, Username};
 pub use op::Op;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::board::{Area, Change, Clear, Elements, Line, Move, Note, Reorder, Restore, Restyle, Stroke, Writing};
+use crate::board::{
+    Area, Change, Clear, Elements, Line, Move, Note, Reorder, Restore, Restyle, Stroke, Writing,
+};
 
 /// A durable change to a room of any kind. A room refuses what is not of its kind.
 ///

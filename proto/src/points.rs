@@ -67,7 +67,8 @@ fn decode_points(coded: &[u8]) -> Result<Vec<Point>, &'static str> {
         let mut point = [Coord::default(); 2];
         for axis in 0..2 {
             last[axis] += unzigzag(read_varint(&mut rest).ok_or("the coded points are cut off")?);
-            point[axis] = Coord::from_quarters(last[axis]).ok_or("a coordinate is finite and within ±1000000")?;
+            point[axis] =
+                Coord::from_quarters(last[axis]).ok_or("a coordinate is finite and within ±1000000")?;
         }
         points.push(point);
     }

@@ -1,0 +1,116 @@
+//! The committer: writes what all rooms of a node have pending, in one commit after the other.
+//!
+//! It has no timer: a batch is whatever arrived while the last commit ran. So a quiet room waits for one commit, and a busy
+//! node pays for one commit per hundreds of ops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, StoreError};
+use tokio::sync::mpsc;
+
+/// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
+/// let in.
+const QUEUE: usize = 4_096;
+
+/// A commit takes at most this many batches and bytes: about 10 ms of a slow disk.
+const BATCHES: usize = 1_024;
+const BYTES: usize = 4 << 20;
+
+/// What became of a room's batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    Done,
+    /// Another owner has the room.
+    Fenced,
+    /// Nothing was written. Try again later.
+    Failed,
+    /// Nobody knows. Read the log before anything else.
+    Unknown,
+}
+
+/// What a room asks for, with the way back to it.
+pub struct CommitRequest {
+    pub batch: Batch,
+    pub done: Box<dyn FnOnce(Commit) + Send>,
+}
+
+impl std::fmt::Debug for CommitRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommitRequest").field("batch", &self.batch).finish_non_exhaustive()
+    }
+}
+
+/// The way to a committer. It works until the last of these is dropped.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    queue: mpsc::Sender<CommitRequest>,
+}
+
+impl Committer {
+    /// Starts a committer.
+    #[must_use]
+    pub fn start(log: Arc<dyn RoomLog>, writer: Incarnation) -> Self {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        tokio::spawn(run(log, writer, requests));
+        Self { queue }
+    }
+
+    /// Hands over a batch. Waits only while thousands of other rooms are waiting too.
+    pub async fn commit(&self, request: CommitRequest) {
+        if let Err(mpsc::error::SendError(request)) = self.queue.send(request).await {
+            (request.done)(Commit::Failed);
+        }
+    }
+}
+
+async fn run(log: Arc<dyn RoomLog>, writer: Incarnation, mut requests: mpsc::Receiver<CommitRequest>) {
+    while let Some(first) = requests.recv().await {
+        let mut bytes = first.batch.ops.len();
+        let mut taken = vec![first];
+        while taken.len() < BATCHES && bytes < BYTES {
+            let Ok(next) = requests.try_recv() else { break };
+            bytes += next.batch.ops.len();
+            taken.push(next);
+        }
+        commit(&*log, writer, taken).await;
+    }
+}
+
+async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) {
+    let (batches, waiting): (Vec<_>, Vec<_>) =
+        taken.into_iter().map(|request| (request.batch, request.done)).unzip();
+    let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
+    #[expect(clippy::disallowed_methods, reason = "measured, not decided upon")]
+    let start = std::time::Instant::now();
+    let result = log.append(writer, &batches).await;
+    record(start.elapsed(), batches.len(), ops, &result);
+    match result {
+        Ok(outcomes) => {
+            for (done, outcome) in waiting.into_iter().zip(outcomes) {
+                done(match outcome {
+                    Outcome::Committed => Commit::Done,
+                    Outcome::Fenced => Commit::Fenced,
+                });
+            }
+        }
+        Err(error) => {
+            let unknown = matches!(error, StoreError::UnknownOutcome(_));
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                batches = batches.len(),
+                ops,
+                "commit failed"
+            );
+            waiting.into_iter().for_each(|done| done(if unknown { Commit::Unknown } else { Commit::Failed }));
+        }
+    }
+}
+
+fn record(elapsed: Duration, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+    let outcome = if result.is_ok() { "ok" } else { "error" };
+    metrics::counter!("enfilade_commits_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("enfilade_commit_seconds").record(elapsed.as_secs_f64());
+    metrics::histogram!("enfilade_commit_batches").record(batches as f64);
+    metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
+}

@@ -1,0 +1,142 @@
+//! Strokes that are being drawn right now: what arrived of them, in case their writer vanishes before the pen lifts.
+//!
+//! They come as signals `stroke.<n>`, in pieces that may be lost. Nothing here is trusted: what cannot be read is skipped.
+
+use std::collections::BTreeMap;
+
+use enfilade_proto::board::{Color, Stroke, Width};
+use enfilade_proto::limits::STROKE_POINTS;
+use enfilade_proto::{ClientId, Coord, ElementId, Point, Points, Pressure, UserId};
+use serde_json::Value;
+
+/// Whether a signal is a piece of a stroke.
+pub(in crate::kind) fn owner_hears(key: &str) -> bool {
+    key.starts_with("stroke.")
+}
+
+/// At most this many people's unfinished strokes are remembered; nobody sees more pens on one board.
+const CLIENTS: usize = 1_024;
+
+#[derive(Debug, Default)]
+pub(super) struct LiveStrokes {
+    by_client: BTreeMap<ClientId, LiveStroke>,
+}
+
+#[derive(Debug)]
+struct LiveStroke {
+    author: UserId,
+    element: ElementId,
+    color: Color,
+    width: Width,
+    points: Vec<Point>,
+    /// As many as points, or none at all.
+    pressure: Vec<u8>,
+}
+
+/// One signal's worth of a stroke.
+struct Piece {
+    element: ElementId,
+    color: Color,
+    width: Width,
+    points: Vec<Point>,
+    pressure: Vec<u8>,
+}
+
+impl LiveStrokes {
+    pub(super) fn notice(&mut self, author: UserId, client: ClientId, key: &str, body: &Value) {
+        if !owner_hears(key) {
+            return;
+        }
+        if body.get("cancel").and_then(Value::as_bool) == Some(true) {
+            self.by_client.remove(&client);
+        } else if let Some(piece) = Piece::read(body) {
+            self.add(author, client, piece);
+        }
+    }
+
+    fn add(&mut self, author: UserId, client: ClientId, piece: Piece) {
+        match self.by_client.get_mut(&client) {
+            Some(stroke) if stroke.element == piece.element => stroke.extend(piece),
+            known => {
+                // A new stroke begins; the client has one pen.
+                if known.is_some() || self.by_client.len() < CLIENTS {
+                    self.by_client.insert(client, LiveStroke::begin(author, piece));
+                }
+            }
+        }
+    }
+
+    /// The finished stroke has come.
+    pub(super) fn finish(&mut self, element: &ElementId) {
+        self.by_client.retain(|_, stroke| stroke.element != *element);
+    }
+
+    pub(super) fn abandon(&mut self, client: ClientId) -> Option<(UserId, Stroke)> {
+        let live = self.by_client.remove(&client)?;
+        let pressure = (!live.pressure.is_empty()).then(|| Pressure::encode(&live.pressure));
+        let stroke = Stroke {
+            element: live.element,
+            color: live.color,
+            width: live.width,
+            points: Points::encode(&live.points),
+            pressure,
+        };
+        Some((live.author, stroke))
+    }
+}
+
+impl LiveStroke {
+    fn begin(author: UserId, piece: Piece) -> Self {
+        let Piece { element, color, width, points, pressure } = piece;
+        Self { author, element, color, width, points, pressure }
+    }
+
+    fn extend(&mut self, piece: Piece) {
+        if self.points.len() + piece.points.len() > STROKE_POINTS {
+            return;
+        }
+        // Pressure is all or nothing: a piece without it makes the stroke one without.
+        if self.pressure.len() == self.points.len() && piece.pressure.len() == piece.points.len() {
+            self.pressure.extend(piece.pressure);
+        } else {
+            self.pressure.clear();
+        }
+        self.points.extend(piece.points);
+    }
+}
+
+impl Piece {
+    fn read(body: &Value) -> Option<Self> {
+        let element = ElementId::new(body.get("element")?.as_str()?).ok()?;
+        let color = Color::parse(body.get("color")?.as_str()?)?;
+        #[expect(clippy::cast_possible_truncation, reason = "a width is small, and checked")]
+        let width = Width::new(body.get("width")?.as_f64()? as f32)?;
+        let points = read_points(body.get("points")?.as_array()?)?;
+        let pressure = body.get("pressure").and_then(Value::as_array);
+        let pressure = pressure.map_or(Some(Vec::new()), |list| list.iter().map(read_pressure).collect())?;
+        if points.is_empty() || !(pressure.is_empty() || pressure.len() == points.len()) {
+            return None;
+        }
+        Some(Self { element, color, width, points, pressure })
+    }
+}
+
+fn read_points(zigzags: &[Value]) -> Option<Vec<Point>> {
+    let mut last = [0i64; 2];
+    let mut points = Vec::with_capacity(zigzags.len() / 2);
+    for pair in zigzags.chunks(2) {
+        let [x, y] = pair else { return None };
+        let mut point = [Coord::default(); 2];
+        for (axis, zigzag) in [x, y].into_iter().enumerate() {
+            let zigzag = zigzag.as_u64().filter(|zigzag| *zigzag <= u64::from(u32::MAX))?;
+            last[axis] += (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+            point[axis] = Coord::from_quarters(last[axis])?;
+        }
+        points.push(point);
+    }
+    Some(points)
+}
+
+fn read_pressure(pressure: &Value) -> Option<u8> {
+    pressure.as_u64().and_then(|pressure| u8::try_from(pressure).ok())
+}

@@ -1,0 +1,1 @@
+use enfilade_proto::board::{Bounds, Clear, Color, Points as _, Text, Width};

@@ -1,0 +1,525 @@
+//! A room: its history, who is in it, and who must hear of what.
+//!
+//! [`Room`] decides, the room actor carries. `Room` never waits and reads neither clock nor chance, so that a test plays an hour
+//! of a busy room in a millisecond.
+//!
+//! An op goes through four steps: it is applied to the state and numbered, it waits while the batch before it is committed, it
+//! is committed with everything that waited, and only then it is answered and shown. So the state runs ahead of what anybody
+//! has seen by at most two batches, and whoever asks for the state gets it when it has become durable.
+//! *Invariant*: there is no way to publish an op that was not committed.
+
+mod dedup;
+mod form;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use enfilade_proto::limits::OPS_IN_FLIGHT;
+use enfilade_proto::{
+    ClientId, Epoch, ErrorCode, LoggedOp, Op, OpId, Position, RoomId, RoomKind, Seq, UserId,
+};
+use enfilade_store::{Checkpoint, LogRow};
+
+use self::dedup::{Dedup, Known};
+pub(crate) use self::form::{CHECKPOINT_FORM, write_row};
+pub use self::form::{CheckpointParts, read_row};
+use crate::bus::{Attached, Notice, RoomEvent, Submission};
+use crate::kind::{self, Contents, Kind};
+use crate::presence::{EdgeId, Presence};
+use crate::refusal::Refusal;
+
+/// Names a request while its answer is being waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Everything that can happen to a room; nothing else wakes it.
+#[derive(Debug)]
+pub enum Input {
+    Submit {
+        token: Token,
+        submission: Submission,
+    },
+    /// Somebody wants to see the room; an edge also wants to hear of what happens in it from now on.
+    Attach {
+        token: Token,
+        edge: Option<EdgeId>,
+    },
+    Notice(Notice),
+    /// The batch in flight is on disk.
+    Committed,
+    /// The batch in flight was certainly not written; the database is not available.
+    CommitFailed,
+    /// The checkpoint at this seq is on disk.
+    CheckpointWritten(Seq),
+    CheckpointFailed,
+    /// The time that [`Room::next_deadline`] gave has come.
+    Tick,
+}
+
+/// What the outside has to do, in exactly this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write these ops, the first of which has this seq. None: only ask the fence. Answered by `Committed` or `CommitFailed`.
+    Commit {
+        first: Seq,
+        ops: Vec<Arc<LoggedOp>>,
+    },
+    Accept {
+        token: Token,
+        seq: Seq,
+    },
+    Refuse {
+        token: Token,
+        refusal: Refusal,
+    },
+    Attached {
+        token: Token,
+        attached: Attached,
+    },
+    Publish {
+        edges: Vec<EdgeId>,
+        event: RoomEvent,
+    },
+    Checkpoint {
+        seq: Seq,
+        parts: CheckpointParts,
+    },
+    /// Nobody needs the room; all of it is on disk.
+    Sleep,
+}
+
+/// What an operator may change about rooms.
+#[derive(Clone, Debug)]
+pub struct RoomSettings {
+    /// A room that nobody used for this long goes to sleep.
+    pub idle_ms: u64,
+    /// A checkpoint is due after this many ops,
+    pub checkpoint_ops: u64,
+    /// or after this many bytes of log, or as many as the last checkpoint had, whichever is more.
+    pub checkpoint_bytes: u64,
+}
+
+impl Default for RoomSettings {
+    fn default() -> Self {
+        Self { idle_ms: 60_000, checkpoint_ops: 5_000, checkpoint_bytes: 1 << 20 }
+    }
+}
+
+/// Ops that may wait for the batch before them; beyond that the room is busy.
+const PENDING_OPS: usize = 4_096;
+const _: () =
+    assert!(PENDING_OPS >= OPS_IN_FLIGHT * 4, "a few clients at their own bound do not make a room busy");
+
+/// Joins that may wait for their snapshot to become durable; an edge has one at a time.
+const PENDING_READS: usize = 1_024;
+
+/// How long a client may be away before the stroke it was drawing is closed for it.
+const ABANDONED_MS: u64 = 5_000;
+
+/// Wait before a failed commit is tried again: doubled each time, up to the latter.
+const RETRY_MS: u64 = 50;
+const RETRY_MOST_MS: u64 = 2_000;
+
+#[derive(Debug)]
+pub struct Room {
+    id: RoomId,
+    kind_name: RoomKind,
+    epoch: Epoch,
+    settings: RoomSettings,
+    state: Box<dyn Kind>,
+    dedup: Dedup,
+    presence: Presence,
+    edges: BTreeSet<EdgeId>,
+    /// The last op that was applied; those after `committed` are not durable yet.
+    head: Seq,
+    committed: Seq,
+    /// The batch that is being written. Empty when only the fence is asked.
+    in_flight: Option<Vec<Arc<LoggedOp>>>,
+    /// What comes after it.
+    pending: Vec<Arc<LoggedOp>>,
+    /// Who waits for which seq to be durable, in that order.
+    submitters: VecDeque<(Seq, Token)>,
+    readers: VecDeque<Reader>,
+    retry: Option<Retry>,
+    /// Clients whose connection was lost, and when what they left unfinished is closed.
+    gone: BTreeMap<ClientId, u64>,
+    checkpoint: CheckpointState,
+    last_use_ms: u64,
+}
+
+#[derive(Debug)]
+struct Reader {
+    seq: Seq,
+    token: Token,
+    contents: Contents,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at_ms: u64,
+    wait_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct CheckpointState {
+    seq: Seq,
+    bytes: u64,
+    log_bytes: u64,
+    being_written: bool,
+}
+
+impl Room {
+    /// A room as the database has it: its last checkpoint, and the rows of the log after that.
+    ///
+    /// # Errors
+    /// When stored data cannot be read, or there is a gap in it.
+    pub fn load(
+        id: RoomId,
+        kind_name: RoomKind,
+        epoch: Epoch,
+        settings: RoomSettings,
+        checkpoint: Option<&Checkpoint>,
+        rows: &[LogRow],
+        now_ms: u64,
+    ) -> Result<Self, Refusal> {
+        let (state, dedup) = match checkpoint {
+            Some(checkpoint) => form::read_checkpoint(checkpoint.format, &checkpoint.body, kind_name)?,
+            None => (kind::create(kind_name)?, Dedup::default()),
+        };
+        let seq = checkpoint.map_or(Seq(0), |checkpoint| checkpoint.seq);
+        let bytes = checkpoint.map_or(0, |checkpoint| checkpoint.body.len() as u64);
+        let mut room = Self {
+            id,
+            kind_name,
+            epoch,
+            settings,
+            state,
+            dedup,
+            presence: Presence::default(),
+            edges: BTreeSet::new(),
+            head: seq,
+            committed: seq,
+            in_flight: None,
+            pending: Vec::new(),
+            submitters: VecDeque::new(),
+            readers: VecDeque::new(),
+            retry: None,
+            gone: BTreeMap::new(),
+            checkpoint: CheckpointState { seq, bytes, ..CheckpointState::default() },
+            last_use_ms: now_ms,
+        };
+        rows.iter().try_for_each(|row| room.replay(row))?;
+        Ok(room)
+    }
+
+    fn replay(&mut self, row: &LogRow) -> Result<(), Refusal> {
+        if row.first > self.head.next() {
+            let message = format!("the log lacks ops {} to {}", self.head.next(), Seq(row.first.0 - 1));
+            return Err(Refusal::new(ErrorCode::Internal, message));
+        }
+        let mut seq = row.first;
+        for logged in read_row(&row.ops)? {
+            if seq > self.head {
+                self.state.replay(seq, logged.author, &logged.op);
+                self.dedup.applied(logged.client, logged.op_id, seq);
+                self.head = seq;
+            }
+            seq = seq.next();
+        }
+        self.committed = self.head;
+        self.checkpoint.log_bytes += row.ops.len() as u64;
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, seq: self.committed }
+    }
+
+    /// The one way in. What has to be done is added to `effects`.
+    pub fn handle(&mut self, now_ms: u64, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Submit { token, submission } => self.submit(now_ms, token, submission, effects),
+            Input::Attach { token, edge } => self.attach(now_ms, token, edge, effects),
+            Input::Notice(notice) => self.notice(now_ms, notice),
+            Input::Committed => self.committed(effects),
+            Input::CommitFailed => self.commit_failed(now_ms),
+            Input::CheckpointWritten(seq) => self.checkpoint_written(seq),
+            Input::CheckpointFailed => self.checkpoint.being_written = false,
+            Input::Tick => self.tick(now_ms, effects),
+        }
+        if !self.edges.is_empty() || self.presence.count() > 0 {
+            self.last_use_ms = now_ms;
+        }
+        if let Some(digest) = self.presence.take_digest(now_ms) {
+            self.publish(RoomEvent::Presence(digest), effects);
+        }
+        self.commit_next(effects);
+        self.checkpoint_if_due(effects);
+    }
+
+    fn submit(&mut self, now_ms: u64, token: Token, submission: Submission, effects: &mut Vec<Effect>) {
+        self.last_use_ms = now_ms;
+        match self.dedup.look_up(submission.client, submission.op_id) {
+            Known::Applied(seq) if seq <= self.committed => effects.push(Effect::Accept { token, seq }),
+            Known::Applied(seq) => self.await_seq(seq, token),
+            Known::Expired => {
+                let refusal =
+                    Refusal::new(ErrorCode::OpExpired, "too many ops of this client came after this one");
+                effects.push(Effect::Refuse { token, refusal });
+            }
+            Known::New => match self.accept(now_ms, submission) {
+                Ok(seq) => self.await_seq(seq, token),
+                Err(refusal) => effects.push(Effect::Refuse { token, refusal }),
+            },
+        }
+    }
+
+    fn accept(&mut self, now_ms: u64, submission: Submission) -> Result<Seq, Refusal> {
+        if self.pending.len() >= PENDING_OPS {
+            return Err(Refusal::busy("too many ops are waiting in this room", 200));
+        }
+        let Submission { author, role, client, op_id, op, weight } = submission;
+        self.state.permits(role, &op)?;
+        let seq = self.apply(now_ms, author, client, op_id, op)?;
+        self.checkpoint.log_bytes += u64::from(weight);
+        self.tidy(now_ms);
+        Ok(seq)
+    }
+
+    fn apply(
+        &mut self,
+        at: u64,
+        author: UserId,
+        client: ClientId,
+        op_id: OpId,
+        op: Op,
+    ) -> Result<Seq, Refusal> {
+        let seq = self.head.next();
+        let op = self.state.apply(seq, author, op)?;
+        self.head = seq;
+        self.dedup.applied(client, op_id, seq);
+        self.pending.push(Arc::new(LoggedOp { author, client, op_id, at, op }));
+        Ok(seq)
+    }
+
+    /// Lets the room do to itself what keeps it within its bounds.
+    fn tidy(&mut self, now_ms: u64) {
+        while let Some(op) = self.state.tidy() {
+            if self.apply_own(now_ms, UserId::ROOM, op).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn apply_own(&mut self, now_ms: u64, author: UserId, op: Op) -> Result<Seq, Refusal> {
+        self.apply(now_ms, author, ClientId::ROOM, OpId(0), op)
+    }
+
+    /// Keeps the queue in the order of seqs: a resent op may wait for one that is further ahead than the newest.
+    fn await_seq(&mut self, seq: Seq, token: Token) {
+        let place = self.submitters.partition_point(|(waiting, _)| *waiting <= seq);
+        self.submitters.insert(place, (seq, token));
+    }
+
+    fn attach(&mut self, now_ms: u64, token: Token, edge: Option<EdgeId>, effects: &mut Vec<Effect>) {
+        if self.readers.len() >= PENDING_READS {
+            let refusal = Refusal::busy("too many joins are waiting in this room", 200);
+            effects.push(Effect::Refuse { token, refusal });
+            return;
+        }
+        self.last_use_ms = now_ms;
+        self.edges.extend(edge);
+        let contents = match self.readers.back() {
+            Some(reader) if reader.seq == self.head => reader.contents.clone(),
+            _ => self.state.snapshot(),
+        };
+        self.readers.push_back(Reader { seq: self.head, token, contents });
+    }
+
+    fn notice(&mut self, now_ms: u64, notice: Notice) {
+        match notice {
+            Notice::Arrived { edge, members } => {
+                members.into_iter().for_each(|member| self.presence.arrive(edge, member));
+            }
+            Notice::Departed { edge, users } => {
+                users.into_iter().for_each(|user| self.presence.depart(edge, user, now_ms));
+            }
+            Notice::Present { edge, members } => self.presence.replace(edge, members, now_ms),
+            Notice::ClientBack { client } => {
+                self.gone.remove(&client);
+            }
+            Notice::ClientGone { client, left } => {
+                self.gone.insert(client, if left { now_ms } else { now_ms + ABANDONED_MS });
+            }
+            Notice::Signal(signal) => {
+                self.state.notice(signal.author, signal.client, &signal.key, &signal.body)
+            }
+            Notice::Detached { edge } => {
+                self.presence.replace(edge, Vec::new(), now_ms);
+                self.edges.remove(&edge);
+            }
+        }
+        self.close_abandoned(now_ms);
+    }
+
+    fn committed(&mut self, effects: &mut Vec<Effect>) {
+        self.retry = None;
+        let Some(ops) = self.in_flight.take() else { return };
+        let first = self.committed.next();
+        self.committed = Seq(self.committed.0 + ops.len() as u64);
+        if !ops.is_empty() {
+            self.publish(RoomEvent::Ops { epoch: self.epoch, first, ops: ops.into() }, effects);
+        }
+        while let Some((seq, token)) = self.submitters.pop_front_if(|(seq, _)| *seq <= self.committed) {
+            effects.push(Effect::Accept { token, seq });
+        }
+        while let Some(reader) = self.readers.pop_front_if(|reader| reader.seq <= self.committed) {
+            let attached = Attached {
+                kind: self.kind_name,
+                position: Position { epoch: self.epoch, seq: reader.seq },
+                contents: reader.contents,
+                presence: self.presence.full(),
+            };
+            effects.push(Effect::Attached { token: reader.token, attached });
+        }
+    }
+
+    fn commit_failed(&mut self, now_ms: u64) {
+        let wait_ms = self.retry.as_ref().map_or(RETRY_MS, |retry| (retry.wait_ms * 2).min(RETRY_MOST_MS));
+        self.retry = Some(Retry { at_ms: now_ms + wait_ms, wait_ms });
+    }
+
+    /// Commits what is waiting as soon as nothing is being committed. No timer: the batch is what came meanwhile.
+    fn commit_next(&mut self, effects: &mut Vec<Effect>) {
+        let wanted = !self.pending.is_empty() || !self.readers.is_empty();
+        if self.in_flight.is_none() && wanted {
+            let ops = std::mem::take(&mut self.pending);
+            effects.push(Effect::Commit { first: self.committed.next(), ops: ops.clone() });
+            self.in_flight = Some(ops);
+        }
+    }
+
+    fn retry_commit(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if let (Some(retry), Some(ops)) = (&mut self.retry, &self.in_flight)
+            && retry.at_ms <= now_ms
+        {
+            // Not again before this try has been answered.
+            retry.at_ms = u64::MAX;
+            effects.push(Effect::Commit { first: self.committed.next(), ops: ops.clone() });
+        }
+    }
+
+    fn close_abandoned(&mut self, now_ms: u64) {
+        let over: Vec<ClientId> =
+            self.gone.iter().filter(|(_, at)| **at <= now_ms).map(|(client, _)| *client).collect();
+        for client in over {
+            self.gone.remove(&client);
+            if let Some((author, op)) = self.state.abandon(client)
+                && self.apply_own(now_ms, author, op).is_ok()
+            {
+                self.tidy(now_ms);
+            }
+        }
+    }
+
+    fn checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
+        let ops = self.committed.0 - self.checkpoint.seq.0;
+        let bytes = self.settings.checkpoint_bytes.max(self.checkpoint.bytes);
+        if ops >= self.settings.checkpoint_ops || (ops > 0 && self.checkpoint.log_bytes >= bytes) {
+            self.write_checkpoint(effects);
+        }
+    }
+
+    /// A checkpoint holds the state at `head`, so it is taken at a moment when that is durable.
+    fn write_checkpoint(&mut self, effects: &mut Vec<Effect>) {
+        if self.checkpoint.being_written || self.head != self.committed || self.in_flight.is_some() {
+            return;
+        }
+        self.checkpoint.being_written = true;
+        self.checkpoint.log_bytes = 0;
+        let parts = CheckpointParts {
+            kind: self.kind_name,
+            contents: self.state.snapshot(),
+            dedup: self.dedup.to_form(),
+        };
+        effects.push(Effect::Checkpoint { seq: self.committed, parts });
+    }
+
+    fn checkpoint_written(&mut self, seq: Seq) {
+        self.checkpoint.being_written = false;
+        self.checkpoint.seq = seq;
+    }
+
+    fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.presence.expire(now_ms);
+        self.close_abandoned(now_ms);
+        self.retry_commit(now_ms, effects);
+        if self.is_idle() && now_ms >= self.last_use_ms + self.settings.idle_ms {
+            if self.checkpoint.seq == self.committed {
+                effects.push(Effect::Sleep);
+            } else {
+                self.write_checkpoint(effects);
+            }
+        }
+    }
+
+    /// Whether nobody is here, and nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.edges.is_empty()
+            && self.presence.count() == 0
+            && self.gone.is_empty()
+            && self.in_flight.is_none()
+            && self.pending.is_empty()
+            && self.readers.is_empty()
+            && !self.checkpoint.being_written
+    }
+
+    /// When [`Input::Tick`] is wanted, if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let abandoned = self.gone.values().min().copied();
+        let retry = self.retry.as_ref().map(|retry| retry.at_ms).filter(|at| *at != u64::MAX);
+        let sleep = self.is_idle().then_some(self.last_use_ms + self.settings.idle_ms);
+        [abandoned, retry, sleep, self.presence.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn publish(&self, event: RoomEvent, effects: &mut Vec<Effect>) {
+        if !self.edges.is_empty() {
+            effects.push(Effect::Publish { edges: self.edges.iter().copied().collect(), event });
+        }
+    }
+
+    /// For operators and tests.
+    #[must_use]
+    pub fn inspect(&self) -> Inspection {
+        Inspection {
+            room: self.id,
+            kind: self.kind_name,
+            epoch: self.epoch,
+            head: self.head,
+            committed: self.committed,
+            checkpoint: self.checkpoint.seq,
+            pending_ops: self.pending.len() + self.in_flight.as_ref().map_or(0, Vec::len),
+            edges: self.edges.len(),
+            people: self.presence.count(),
+        }
+    }
+}
+
+/// What a room looks like from outside.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Inspection {
+    pub room: RoomId,
+    pub kind: RoomKind,
+    pub epoch: Epoch,
+    pub head: Seq,
+    pub committed: Seq,
+    pub checkpoint: Seq,
+    pub pending_ops: usize,
+    pub edges: usize,
+    pub people: usize,
+}
+
+#[cfg(test)]
+mod tests;

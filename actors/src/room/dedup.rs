@@ -1,0 +1,207 @@
+//! Which ops of which clients were applied: why an op that is sent twice is applied once.
+//!
+//! Of a client that is busy, the answers to its last [`OPS_IN_FLIGHT`] ops are known, which is all that it may have unanswered.
+//! Of one that has been quiet for [`QUIET_SEQS`] ops of the room, only the newest is kept: enough to never apply anything twice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use enfilade_proto::limits::OPS_IN_FLIGHT;
+use enfilade_proto::{ClientId, OpId, Seq};
+use serde::{Deserialize, Serialize};
+
+/// After this many ops of others a client is no longer about to resend more than its newest op.
+const QUIET_SEQS: u64 = 10_000;
+
+/// Clients remembered per room; beyond that the one that was quiet for longest is forgotten. At about 50 bytes each.
+const CLIENTS: usize = 100_000;
+
+/// What is known of an op id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Not applied yet.
+    New,
+    /// Applied, as this seq.
+    Applied(Seq),
+    /// Too long ago to tell. It must not be applied.
+    Expired,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Dedup {
+    clients: BTreeMap<ClientId, Answers>,
+    /// Clients by their newest seq, so that quiet ones are found without a search.
+    by_newest: BTreeMap<Seq, ClientId>,
+    /// Clients whose newest seq is up to here have been shortened.
+    shortened_through: Seq,
+}
+
+/// What a room answered to a client, in the order of its op ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Answers {
+    newest: Seq,
+    answers: VecDeque<(OpId, Seq)>,
+    /// Whether ops before the first of `answers` were applied and forgotten.
+    cut: bool,
+}
+
+impl Dedup {
+    pub(super) fn look_up(&self, client: ClientId, op_id: OpId) -> Known {
+        let Some(known) = self.clients.get(&client) else { return Known::New };
+        match known.answers.binary_search_by_key(&op_id, |&(op_id, _)| op_id) {
+            Ok(found) => Known::Applied(known.answers[found].1),
+            Err(0) if known.cut => Known::Expired,
+            Err(_) => Known::New,
+        }
+    }
+
+    /// Remembers that an op was applied. Op ids usually grow; a late one (refused before, accepted now) finds its place.
+    pub(super) fn applied(&mut self, client: ClientId, op_id: OpId, seq: Seq) {
+        if client == ClientId::ROOM {
+            return;
+        }
+        let known = self.clients.entry(client).or_default();
+        self.by_newest.remove(&known.newest);
+        self.by_newest.insert(seq, client);
+        known.newest = seq;
+        let place = known.answers.partition_point(|&(known, _)| known < op_id);
+        known.answers.insert(place, (op_id, seq));
+        if known.answers.len() > OPS_IN_FLIGHT {
+            known.answers.pop_front();
+            known.cut = true;
+        }
+        self.shorten_quiet(seq);
+        self.forget_beyond(CLIENTS);
+    }
+
+    fn shorten_quiet(&mut self, now: Seq) {
+        let Some(through) = now.0.checked_sub(QUIET_SEQS).map(Seq) else { return };
+        if through <= self.shortened_through {
+            return;
+        }
+        for client in self.by_newest.range(self.shortened_through.next()..=through).map(|(_, client)| client)
+        {
+            if let Some(known) = self.clients.get_mut(client)
+                && known.answers.len() > 1
+            {
+                known.answers.drain(..known.answers.len() - 1);
+                known.answers.shrink_to_fit();
+                known.cut = true;
+            }
+        }
+        self.shortened_through = through;
+    }
+
+    fn forget_beyond(&mut self, most: usize) {
+        while self.clients.len() > most {
+            let Some((_, client)) = self.by_newest.pop_first() else { return };
+            self.clients.remove(&client);
+        }
+    }
+
+    /// For a checkpoint.
+    pub(super) fn to_form(&self) -> DedupForm {
+        DedupForm(self.clients.iter().map(|(client, answers)| (*client, answers.clone())).collect())
+    }
+
+    pub(super) fn from_form(form: DedupForm) -> Self {
+        let by_newest = form.0.iter().map(|(client, answers)| (answers.newest, *client)).collect();
+        Self { clients: form.0.into_iter().collect(), by_newest, shortened_through: Seq::default() }
+    }
+}
+
+/// How a [`Dedup`] stands in a checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct DedupForm(Vec<(ClientId, Answers)>);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn client(n: u128) -> ClientId {
+        ClientId(Uuid::from_u128(n + 1))
+    }
+
+    #[test]
+    fn a_resent_op_gets_its_first_seq() {
+        let mut dedup = Dedup::default();
+        assert_eq!(dedup.look_up(client(1), OpId(7)), Known::New);
+        dedup.applied(client(1), OpId(7), Seq(42));
+        assert_eq!(dedup.look_up(client(1), OpId(7)), Known::Applied(Seq(42)));
+        assert_eq!(dedup.look_up(client(2), OpId(7)), Known::New);
+    }
+
+    #[test]
+    fn an_op_that_was_refused_may_come_again_later() {
+        let mut dedup = Dedup::default();
+        dedup.applied(client(1), OpId(5), Seq(1));
+        dedup.applied(client(1), OpId(7), Seq(2));
+        assert_eq!(dedup.look_up(client(1), OpId(6)), Known::New);
+        assert_eq!(dedup.look_up(client(1), OpId(4)), Known::New);
+        dedup.applied(client(1), OpId(6), Seq(3));
+        assert_eq!(dedup.look_up(client(1), OpId(6)), Known::Applied(Seq(3)));
+    }
+
+    #[test]
+    fn what_lies_too_far_back_is_never_new() {
+        let mut dedup = Dedup::default();
+        for n in 1..=1_000 {
+            dedup.applied(client(1), OpId(n), Seq(n));
+        }
+        assert_eq!(dedup.look_up(client(1), OpId(1)), Known::Expired);
+        let oldest = 1_000 - OPS_IN_FLIGHT as u64;
+        assert_eq!(dedup.look_up(client(1), OpId(oldest)), Known::Expired);
+        assert_eq!(dedup.look_up(client(1), OpId(oldest + 1)), Known::Applied(Seq(oldest + 1)));
+    }
+
+    #[test]
+    fn a_quiet_client_keeps_its_newest_answer() {
+        let mut dedup = Dedup::default();
+        for n in 1..=10 {
+            dedup.applied(client(1), OpId(n), Seq(n));
+        }
+        for n in 11..=11 + QUIET_SEQS {
+            dedup.applied(client(2), OpId(n), Seq(n));
+        }
+        assert_eq!(dedup.look_up(client(1), OpId(10)), Known::Applied(Seq(10)));
+        assert_eq!(dedup.look_up(client(1), OpId(9)), Known::Expired);
+        assert_eq!(dedup.clients[&client(1)].answers.len(), 1);
+    }
+
+    #[test]
+    fn the_number_of_clients_is_bounded() {
+        let mut dedup = Dedup::default();
+        for n in 1..=20 {
+            dedup.applied(client(u128::from(n)), OpId(1), Seq(n));
+            dedup.forget_beyond(10);
+        }
+        assert_eq!((dedup.clients.len(), dedup.by_newest.len()), (10, 10));
+        assert_eq!(dedup.look_up(client(20), OpId(1)), Known::Applied(Seq(20)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_ever_applied_twice(ops in prop::collection::vec((0u128..4, 1u64..600), 1..2_000)) {
+            let mut dedup = Dedup::default();
+            let mut applied = BTreeMap::new();
+            let mut seq = Seq(0);
+            for (i, (who, op_id)) in ops.into_iter().enumerate() {
+                if i % 500 == 499 {
+                    dedup = Dedup::from_form(dedup.to_form());
+                }
+                let (who, op_id) = (client(who), OpId(op_id));
+                match dedup.look_up(who, op_id) {
+                    Known::New => {
+                        seq = seq.next();
+                        dedup.applied(who, op_id, seq);
+                        prop_assert_eq!(applied.insert((who, op_id), seq), None);
+                    }
+                    Known::Applied(seq) => prop_assert_eq!(applied.get(&(who, op_id)), Some(&seq)),
+                    Known::Expired => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The room actor: carries out what [`Room`] decides. One drives any kind of room.
+//!
+//! No handler waits for the database: commits and checkpoints go out, and their outcome comes back as a message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use enfilade_proto::{Epoch, RoomId, RoomKind, Seq};
+use enfilade_store::{Batch, Checkpoint, LogRow};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::bus::{Attached, Notice, Submission};
+use crate::committer::{Commit, CommitRequest};
+use crate::host::Deps;
+use crate::presence::EdgeId;
+use crate::refusal::Refusal;
+use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
+
+/// How many bytes of log are read at a time while a room wakes up.
+const READ_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(crate) enum RoomMessage {
+    Submit { submission: Submission, reply: oneshot::Sender<Result<Seq, Refusal>>, admission: Admission },
+    Attach { edge: Option<EdgeId>, reply: oneshot::Sender<Result<Attached, Refusal>> },
+    Notice(Notice),
+    Committed(Commit),
+    CheckpointWritten(Option<Seq>),
+    Tick,
+    Inspect(oneshot::Sender<Inspection>),
+}
+
+/// The room taken up by a message, from before it enters the mailbox until it is answered.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _node: OwnedSemaphorePermit,
+}
+
+pub(crate) struct RoomActor;
+
+pub(crate) struct RoomArgs {
+    pub(crate) id: RoomId,
+    pub(crate) kind: RoomKind,
+    pub(crate) epoch: Epoch,
+    pub(crate) deps: Arc<Deps>,
+}
+
+pub(crate) struct RoomState {
+    id: RoomId,
+    epoch: Epoch,
+    deps: Arc<Deps>,
+    room: Room,
+    next_token: u64,
+    submitters: BTreeMap<Token, (oneshot::Sender<Result<Seq, Refusal>>, Admission)>,
+    readers: BTreeMap<Token, oneshot::Sender<Result<Attached, Refusal>>>,
+    timer: Option<Timer>,
+}
+
+struct Timer {
+    at_ms: u64,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Actor for RoomActor {
+    type Msg = RoomMessage;
+    type State = RoomState;
+    type Arguments = RoomArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RoomMessage>,
+        args: RoomArgs,
+    ) -> Result<RoomState, ActorProcessingErr> {
+        let room = load(&args).await?;
+        let RoomArgs { id, epoch, deps, .. } = args;
+        metrics::gauge!("enfilade_rooms_awake").increment(1);
+        let mut state = RoomState {
+            id,
+            epoch,
+            deps,
+            room,
+            next_token: 0,
+            submitters: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            timer: None,
+        };
+        state.set_timer(&myself);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RoomMessage>,
+        message: RoomMessage,
+        state: &mut RoomState,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(input) = state.read(message)? else { return Ok(()) };
+        let mut effects = Vec::new();
+        state.room.handle(state.deps.clock.now_ms(), input, &mut effects);
+        for effect in effects {
+            state.carry_out(&myself, effect).await;
+        }
+        state.set_timer(&myself);
+        Ok(())
+    }
+}
+
+impl Drop for RoomState {
+    fn drop(&mut self) {
+        metrics::gauge!("enfilade_rooms_awake").decrement(1);
+    }
+}
+
+/// Reads a room from the database, after everything that a predecessor may have left in the committer.
+async fn load(args: &RoomArgs) -> Result<Room, Refusal> {
+    let deps = &args.deps;
+    let (done, outcome) = oneshot::channel();
+    let batch = empty_batch(args.id, args.epoch, Seq(1));
+    deps.committer.commit(CommitRequest { batch, done: Box::new(|commit| _ = done.send(commit)) }).await;
+    match outcome.await {
+        Ok(Commit::Done) => {}
+        Ok(Commit::Fenced) => return Err(Refusal::busy("the room has another owner", 100)),
+        Ok(Commit::Failed | Commit::Unknown) | Err(_) => {
+            return Err(Refusal::busy("the database does not answer", 500));
+        }
+    }
+    let checkpoint = deps.log.checkpoint(args.id).await.map_err(|error| unreadable(args.id, &error))?;
+    let rows =
+        read_log(deps, args.id, checkpoint.as_ref().map_or(Seq(0), |checkpoint| checkpoint.seq)).await?;
+    let (id, kind, epoch, settings) = (args.id, args.kind, args.epoch, deps.settings.clone());
+    let now_ms = deps.clock.now_ms();
+    // A large board takes a good part of a second to read.
+    let work = move || Room::load(id, kind, epoch, settings, checkpoint.as_ref(), &rows, now_ms);
+    tokio::task::spawn_blocking(work).await.map_err(|error| unreadable(id, &error))?
+}
+
+async fn read_log(deps: &Deps, room: RoomId, mut after: Seq) -> Result<Vec<LogRow>, Refusal> {
+    let mut rows = Vec::new();
+    loop {
+        let more = deps.log.read(room, after, READ_BYTES).await.map_err(|error| unreadable(room, &error))?;
+        let Some(last) = more.last() else { return Ok(rows) };
+        after = last.last;
+        rows.extend(more);
+    }
+}
+
+fn unreadable(room: RoomId, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    tracing::error!(%room, error, "the room cannot be read");
+    Refusal::busy("the room cannot be read right now", 1_000)
+}
+
+fn empty_batch(room: RoomId, epoch: Epoch, first: Seq) -> Batch {
+    Batch { room, epoch, first, last: Seq(first.0 - 1), at_ms: 0, ops: bytes::Bytes::new() }
+}
+
+impl RoomState {
+    /// What a message means to the room. `Err` ends the actor: its supervisor starts it anew from the log.
+    fn read(&mut self, message: RoomMessage) -> Result<Option<Input>, ActorProcessingErr> {
+        Ok(Some(match message {
+            RoomMessage::Submit { submission, reply, admission } => {
+                let token = self.token();
+                self.submitters.insert(token, (reply, admission));
+                Input::Submit { token, submission }
+            }
+            RoomMessage::Attach { edge, reply } => {
+                let token = self.token();
+                self.readers.insert(token, reply);
+                Input::Attach { token, edge }
+            }
+            RoomMessage::Notice(notice) => Input::Notice(notice),
+            RoomMessage::Committed(Commit::Done) => Input::Committed,
+            RoomMessage::Committed(Commit::Failed) => Input::CommitFailed,
+            RoomMessage::Committed(Commit::Fenced) => return Err(Box::new(Outdated::Fenced)),
+            RoomMessage::Committed(Commit::Unknown) => return Err(Box::new(Outdated::Unknown)),
+            RoomMessage::CheckpointWritten(Some(seq)) => Input::CheckpointWritten(seq),
+            RoomMessage::CheckpointWritten(None) => Input::CheckpointFailed,
+            RoomMessage::Tick => {
+                self.timer = None;
+                Input::Tick
+            }
+            RoomMessage::Inspect(reply) => {
+                let _ = reply.send(self.room.inspect());
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    async fn carry_out(&mut self, myself: &ActorRef<RoomMessage>, effect: Effect) {
+        match effect {
+            Effect::Commit { first, ops } => {
+                let last = Seq(first.0 + ops.len() as u64 - 1);
+                let batch = if ops.is_empty() {
+                    empty_batch(self.id, self.epoch, first)
+                } else {
+                    let at_ms = self.deps.clock.now_ms();
+                    Batch { room: self.id, epoch: self.epoch, first, last, at_ms, ops: write_row(&ops) }
+                };
+                let room = myself.clone();
+                let done = Box::new(move |commit| drop(room.cast(RoomMessage::Committed(commit))));
+                self.deps.committer.commit(CommitRequest { batch, done }).await;
+            }
+            Effect::Accept { token, seq } => self.answer(token, Ok(seq)),
+            Effect::Refuse { token, refusal } => match self.readers.remove(&token) {
+                Some(reply) => drop(reply.send(Err(refusal))),
+                None => self.answer(token, Err(refusal)),
+            },
+            Effect::Attached { token, attached } => {
+                if let Some(reply) = self.readers.remove(&token) {
+                    let _ = reply.send(Ok(attached));
+                }
+            }
+            Effect::Publish { edges, event } => self.deps.bus.publish(self.id, &edges, event),
+            Effect::Checkpoint { seq, parts } => self.write_checkpoint(myself.clone(), seq, parts),
+            Effect::Sleep => myself.stop(Some("idle".to_owned())),
+        }
+    }
+
+    fn answer(&mut self, token: Token, result: Result<Seq, Refusal>) {
+        if let Some((reply, _admission)) = self.submitters.remove(&token) {
+            let _ = reply.send(result);
+        }
+    }
+
+    fn write_checkpoint(&self, myself: ActorRef<RoomMessage>, seq: Seq, parts: CheckpointParts) {
+        let (room, epoch, deps) = (self.id, self.epoch, self.deps.clone());
+        tokio::spawn(async move {
+            let at_ms = deps.clock.now_ms();
+            let written = match tokio::task::spawn_blocking(move || parts.write()).await {
+                Ok(body) => {
+                    let checkpoint = Checkpoint { room, seq, epoch, format: CHECKPOINT_FORM, body, at_ms };
+                    deps.log.put_checkpoint(&checkpoint).await.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = &written {
+                tracing::warn!(%room, %seq, error, "the checkpoint could not be written; the log has everything");
+            }
+            let _ = myself.cast(RoomMessage::CheckpointWritten(written.ok().map(|()| seq)));
+        });
+    }
+
+    fn set_timer(&mut self, myself: &ActorRef<RoomMessage>) {
+        let Some(at_ms) = self.room.next_deadline() else {
+            self.timer = None;
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|timer| timer.at_ms == at_ms) {
+            return;
+        }
+        let wait = Duration::from_millis(at_ms.saturating_sub(self.deps.clock.now_ms()));
+        let room = myself.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = room.cast(RoomMessage::Tick);
+        });
+        self.timer = Some(Timer { at_ms, task });
+    }
+}
+
+/// The actor's state is not the truth any more; it has to be read anew. No fault of the room's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Outdated {
+    #[error("another owner has written to the room")]
+    Fenced,
+    #[error("the outcome of a commit is not known")]
+    Unknown,
+}

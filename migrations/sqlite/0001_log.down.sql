@@ -1,0 +1,4 @@
+DROP TABLE checkpoint_part;
+DROP TABLE checkpoint;
+DROP TABLE room_log;
+DROP TABLE shard_owner;

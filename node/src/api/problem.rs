@@ -1,0 +1,140 @@
+//! Refusals as HTTP shows them: problems of RFC 9457, with our stable code.
+
+use std::error::Error as _;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use enfilade_proto::ErrorCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::people::Refusal;
+
+/// What a handler fails with.
+#[derive(Debug)]
+pub struct Problem {
+    refusal: Refusal,
+    /// Where in the body it went wrong, if it went wrong while reading it.
+    pointer: Option<String>,
+}
+
+/// Why a request was refused (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+struct Body<'a> {
+    /// `urn:enfilade:error:` and the code.
+    #[schema(example = "urn:enfilade:error:room_not_found")]
+    r#type: String,
+    /// What the code means.
+    title: &'a str,
+    status: u16,
+    /// What was the matter this time, for people.
+    detail: &'a str,
+    /// Stable; the table is in PROTOCOL.md.
+    #[schema(example = "room_not_found")]
+    code: &'a str,
+    /// Present when the same request may succeed after so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    /// What is wrong with which part of the body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<Wrong<'a>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WrongField)]
+struct Wrong<'a> {
+    /// A JSON pointer (RFC 6901) into the body.
+    #[schema(example = "/username")]
+    pointer: String,
+    code: &'a str,
+    detail: &'a str,
+}
+
+impl Problem {
+    /// The part of a JSON body that `pointer` names could not be understood.
+    pub(super) fn in_body(pointer: String, message: String) -> Self {
+        let refusal = Refusal::new(ErrorCode::InvalidRequest, message);
+        Self { refusal, pointer: Some(pointer) }
+    }
+
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Refusal::new(code, message).into()
+    }
+
+    fn wrong(&self) -> Vec<Wrong<'_>> {
+        let fields = self.refusal.fields.iter().map(|wrong| Wrong {
+            pointer: format!("/{}", wrong.field),
+            code: wrong.code.as_str(),
+            detail: &wrong.message,
+        });
+        let at = self.pointer.iter().map(|pointer| Wrong {
+            pointer: pointer.clone(),
+            code: self.refusal.code.as_str(),
+            detail: &self.refusal.message,
+        });
+        fields.chain(at).collect()
+    }
+
+    /// What broke on our side is told to the log here, once, since nobody else will hear of it.
+    fn log(&self) {
+        let Some(cause) = self.refusal.source() else { return };
+        let mut chain = cause.to_string();
+        let mut deeper = cause.source();
+        while let Some(cause) = deeper {
+            chain = format!("{chain}: {cause}");
+            deeper = cause.source();
+        }
+        tracing::error!(code = %self.refusal.code, cause = chain, "a request failed");
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, pointer: None }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        let code = self.refusal.code;
+        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = Body {
+            r#type: format!("urn:enfilade:error:{code}"),
+            title: code.meaning(),
+            status: status.as_u16(),
+            detail: &self.refusal.message,
+            code: code.as_str(),
+            retry_after_ms: self.refusal.retry_after_ms,
+            errors: self.wrong(),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(retry_after_ms) = self.refusal.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1_000)));
+        }
+        if matches!(code, ErrorCode::Unauthenticated | ErrorCode::TokenExpired) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        (status, headers, enfilade_proto::Codec::Json.encode_value(&body)).into_response()
+    }
+}
+
+/// For paths that are none.
+pub(super) async fn no_such_path() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is nothing at this path")
+}
+
+/// For methods that a path does not have; the router adds those that it has as `Allow`.
+pub(super) async fn no_such_method() -> Problem {
+    Problem::new(ErrorCode::MethodNotAllowed, "this path does not have this method; see the Allow header")
+}
+
+/// The schemas that the document refers to by name.
+pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)> {
+    use utoipa::PartialSchema;
+    vec![("Problem".to_owned(), Body::schema()), ("WrongField".to_owned(), Wrong::schema())]
+}

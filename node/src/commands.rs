@@ -1,0 +1,169 @@
+//! The commands of the `enfilade` binary.
+
+mod seed;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use enfilade_store::DatabaseUrl;
+use enfilade_store::migrate::{self, State, Step};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, Partial};
+use crate::node::Node;
+use crate::telemetry;
+
+/// Realtime rooms for people who draw, write and talk together.
+#[derive(Parser)]
+#[command(name = "enfilade", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node until it is told to stop (SIGTERM or Ctrl-C)
+    Serve(Settings),
+    /// Print every setting as TOML, with where it comes from
+    Config(Settings),
+    /// Bring the database's schema up or down
+    Migrate {
+        #[command(subcommand)]
+        direction: Direction,
+    },
+    /// Fill the database with people and boards to try things with (safe to repeat)
+    Seed {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        seed: seed::Seed,
+    },
+}
+
+#[derive(Subcommand)]
+enum Direction {
+    /// Apply what is pending
+    Up {
+        /// Through this version only
+        #[arg(long)]
+        to: Option<i64>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Undo the last migration, or those after a version, with the data in them
+    Down {
+        /// The version that stays; 0 leaves nothing
+        #[arg(long)]
+        to: Option<i64>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// List the migrations, applied or not
+    Status {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+#[derive(Args)]
+struct Settings {
+    /// A TOML file with settings
+    #[arg(long, env = "ENFILADE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    given: Partial,
+}
+
+impl Settings {
+    fn load(self) -> anyhow::Result<(Config, Partial)> {
+        Config::load(self.given, self.config.as_deref())
+    }
+}
+
+/// Runs what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let result = Cli::from_arg_matches(&matches).map_err(Into::into).and_then(|cli| run(cli, &matches));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("enfilade: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    match cli.command {
+        Command::Serve(settings) => runtime.block_on(serve(&settings.load()?.0)),
+        Command::Config(settings) => {
+            let (config, file) = settings.load()?;
+            let given = matches.subcommand_matches("config").unwrap_or(matches);
+            print!("{}", config.describe(given, &file));
+            Ok(())
+        }
+        Command::Migrate { direction } => runtime.block_on(migrate(direction)),
+        Command::Seed { settings, seed } => {
+            let config = settings.load()?.0;
+            telemetry::log(&config.log, config.log_format)?;
+            runtime.block_on(seed.run(&config))
+        }
+    }
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    telemetry::log(&config.log, config.log_format)?;
+    let node = Node::start(config, Some(telemetry::metrics()?)).await?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    node.stop().await;
+    Ok(())
+}
+
+async fn migrate(direction: Direction) -> anyhow::Result<()> {
+    let database = |settings: Settings| -> anyhow::Result<DatabaseUrl> {
+        let url: DatabaseUrl = settings.load()?.0.database_url.parse()?;
+        let DatabaseUrl::Sqlite(path) = &url;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("make the folder {}", folder.display()))?;
+        }
+        Ok(url)
+    };
+    match direction {
+        Direction::Up { to, settings } => {
+            print(&migrate::up(&database(settings)?, to).await?, "is up to date")
+        }
+        Direction::Down { to, settings } => {
+            print(&migrate::down(&database(settings)?, to).await?, "has nothing to undo")
+        }
+        Direction::Status { settings } => {
+            print(&migrate::status(&database(settings)?).await?, "has no migrations")
+        }
+    }
+    Ok(())
+}
+
+fn print(steps: &[Step], nothing: &str) {
+    for step in steps {
+        let state = match step.state {
+            State::Applied => "applied",
+            State::Pending => "pending",
+            State::Dirty => "dirty: it began and did not end",
+            State::Changed => "changed: not the one that was applied",
+            State::Unknown => "unknown: applied by a newer version",
+        };
+        println!("{:04}  {:<16}  {state}", step.version, step.name);
+    }
+    if steps.is_empty() {
+        println!("the database {nothing}");
+    }
+}

@@ -1,0 +1,216 @@
+//! Settings: each a flag, an environment variable and a key of a TOML file; the first of these that is there counts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use serde::{Deserialize, Serialize};
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $env:literal;)*) => {
+        /// Settings as one source gives them: each may be absent.
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Partial {
+            $($(#[doc = $doc])+ #[arg(long, env = $env)] pub $name: Option<$type>,)*
+        }
+
+        /// All settings.
+        #[derive(Clone, Debug, Serialize)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: $type,)*
+        }
+
+        impl Config {
+            /// The settings of flags and environment, then of the file, then the defaults.
+            #[must_use]
+            pub fn resolve(given: Partial, file: Partial) -> Self {
+                Self { $($name: given.$name.or(file.$name).unwrap_or_else(|| $default),)* }
+            }
+
+            /// Every setting as a line of TOML, with where it came from.
+            fn lines(&self, matches: &ArgMatches, file: &Partial) -> Vec<(String, &'static str)> {
+                vec![$((
+                    format!("{} = {}", stringify!($name), toml_value(&self.$name)),
+                    origin(matches, stringify!($name), file.$name.is_some()),
+                ),)*]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where people and their browsers come in [default: 127.0.0.1:8080]
+    listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "ENFILADE_LISTEN";
+    /// Where operators come in: /livez, /readyz, /startupz, /metrics and /admin. Not for the internet [default: 127.0.0.1:9090]
+    admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9090)), "ENFILADE_ADMIN_LISTEN";
+    /// The folder of the database [default: ./data]
+    data_dir: PathBuf = PathBuf::from("data"), "ENFILADE_DATA_DIR";
+    /// The database, as sqlite:PATH [default: enfilade.db in the data folder]
+    database_url: String = String::new(), "ENFILADE_DATABASE_URL";
+    /// The address of the service as people see it, for links [default: taken from each request]
+    public_url: String = String::new(), "ENFILADE_PUBLIC_URL";
+    /// Other sites whose pages may connect, as https://host, separated by commas [default: none]
+    allowed_origins: List = List::default(), "ENFILADE_ALLOWED_ORIGINS";
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as addresses or networks, separated by commas [default: none]
+    trusted_proxies: List = List::default(), "ENFILADE_TRUSTED_PROXIES";
+    /// Connections that may be open at once [default: 16384]
+    max_connections: usize = 16_384, "ENFILADE_MAX_CONNECTIONS";
+    /// Hubs, each a core's share of the connections [default: as many as cores]
+    hubs: usize = std::thread::available_parallelism().map_or(1, usize::from), "ENFILADE_HUBS";
+    /// Seconds after which a room that nobody uses goes to sleep [default: 60]
+    room_idle_seconds: u64 = 60, "ENFILADE_ROOM_IDLE_SECONDS";
+    /// How many days of history are kept behind a checkpoint for playback, or "forever" [default: forever]
+    log_retention_days: Retention = Retention::Forever, "ENFILADE_LOG_RETENTION_DAYS";
+    /// Rooms that a person, or the guests of one address, may make per hour [default: 1000]
+    rooms_per_hour: u32 = 1_000, "ENFILADE_ROOMS_PER_HOUR";
+    /// What is logged: error, warn, info, debug, trace, or per module as in enfilade_node=debug,info [default: info]
+    log: String = "info".to_owned(), "ENFILADE_LOG";
+    /// How it is logged: auto (pretty on a terminal, else JSON), pretty or json [default: auto]
+    log_format: LogFormat = LogFormat::Auto, "ENFILADE_LOG_FORMAT";
+}
+
+impl Config {
+    /// # Errors
+    /// When the file cannot be read, or has a key or value that is not known.
+    pub fn load(given: Partial, file: Option<&Path>) -> anyhow::Result<(Self, Partial)> {
+        let file = match file {
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("understand {}", path.display()))?
+            }
+            None => Partial::default(),
+        };
+        let mut config = Self::resolve(given, file.clone());
+        if config.database_url.is_empty() {
+            config.database_url = format!("sqlite:{}", config.data_dir.join("enfilade.db").display());
+        }
+        Ok((config, file))
+    }
+
+    /// The settings as TOML, with where each came from.
+    #[must_use]
+    pub fn describe(&self, matches: &ArgMatches, file: &Partial) -> String {
+        let lines = self.lines(matches, file);
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+        lines.iter().map(|(line, origin)| format!("{line:width$}  # {origin}\n")).collect()
+    }
+}
+
+fn toml_value<T: Serialize>(value: &T) -> String {
+    toml::Value::try_from(value).map_or_else(|error| format!("# {error}"), |value| value.to_string())
+}
+
+fn origin(matches: &ArgMatches, name: &str, in_file: bool) -> &'static str {
+    match matches.value_source(name) {
+        Some(ValueSource::CommandLine) => "flag",
+        Some(ValueSource::EnvVariable) => "environment",
+        _ if in_file => "file",
+        _ => "default",
+    }
+}
+
+/// A list: separated by commas in flags and the environment, a list in TOML.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct List(pub Vec<String>);
+
+impl FromStr for List {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+    }
+}
+
+/// How long history is kept behind a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    Forever,
+    Days(u32),
+}
+
+impl FromStr for Retention {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "forever" => Ok(Self::Forever),
+            days => days.parse().map(Self::Days).map_err(|_| "a number of days, or \"forever\""),
+        }
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forever => f.write_str("forever"),
+            Self::Days(days) => days.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Retention {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Forever => serializer.serialize_str("forever"),
+            Self::Days(days) => serializer.serialize_u32(*days),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Retention {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Days(u32),
+            Text(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Days(days) => Ok(Self::Days(days)),
+            Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partial(toml: &str) -> Partial {
+        toml::from_str(toml).unwrap()
+    }
+
+    #[test]
+    fn a_flag_counts_before_the_file_and_the_file_before_the_default() {
+        let given = partial("listen = \"127.0.0.1:1\"");
+        let file = partial("listen = \"127.0.0.1:2\"\nroom_idle_seconds = 7\nlog_retention_days = 30");
+        let config = Config::resolve(given, file);
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.room_idle_seconds, 7);
+        assert_eq!(config.log_retention_days, Retention::Days(30));
+        assert_eq!(config.admin_listen.port(), 9090);
+    }
+
+    #[test]
+    fn what_is_not_a_setting_is_refused() {
+        assert!(toml::from_str::<Partial>("lisen = \"127.0.0.1:1\"").is_err());
+        assert!(toml::from_str::<Partial>("log_retention_days = \"soon\"").is_err());
+        assert_eq!("forever".parse(), Ok(Retention::Forever));
+        assert_eq!("a, b,,".parse::<List>().unwrap().0, ["a", "b"]);
+    }
+}

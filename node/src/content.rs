@@ -1,0 +1,64 @@
+//! What is in rooms, for the HTTP API: the same owners and the same log as for sockets.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use enfilade_actors::Refusal as RoomRefusal;
+use enfilade_actors::bus::{Bus, Submission as ToRoom};
+use enfilade_actors::room::read_row;
+use enfilade_proto::{Codec, LoggedOp, Position, RoomId, Seq};
+use enfilade_store::RoomLog;
+
+use crate::api::{Rooms, Submission};
+use crate::people::Refusal;
+
+/// How much of a log is read for one page of history.
+const READ_BYTES: usize = 4 << 20;
+/// What an op over HTTP counts towards the bounds of mailboxes; its size was bounded by that of the body.
+const WEIGHT: u32 = 64 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) log: Arc<dyn RoomLog>,
+}
+
+#[async_trait]
+impl Rooms for Content {
+    async fn snapshot(&self, room: RoomId, codec: Codec) -> Result<(Position, Bytes), Refusal> {
+        let (position, contents) = self.bus.read(room).await?;
+        let write = move || contents.encode(codec, position.seq);
+        let snapshot = tokio::task::spawn_blocking(write).await.map_err(Refusal::internal)?;
+        Ok((position, snapshot))
+    }
+
+    async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<(Seq, Vec<LoggedOp>), Refusal> {
+        let rows = self.log.read(room, after, READ_BYTES).await?;
+        let first = rows.first().map_or(after.next(), |row| row.first.max(after.next()));
+        let mut ops = Vec::new();
+        for row in rows {
+            let known = (first.0 + ops.len() as u64).saturating_sub(row.first.0);
+            ops.extend(read_row(&row.ops)?.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)));
+            if ops.len() >= limit {
+                ops.truncate(limit);
+                break;
+            }
+        }
+        Ok((first, ops))
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
+        let Submission { room, author, role, client, op_id, op } = submission;
+        let to_room = ToRoom { author: author.id, role, client, op_id, op, weight: WEIGHT };
+        Ok(self.bus.submit(room, to_room).await?.wait().await?)
+    }
+}
+
+impl From<RoomRefusal> for Refusal {
+    fn from(refusal: RoomRefusal) -> Self {
+        let mut ours = Self::new(refusal.code, refusal.message);
+        ours.retry_after_ms = refusal.retry_after_ms;
+        ours
+    }
+}

@@ -1,0 +1,396 @@
+//! A mirror: an edge's copy of the recent past of a room that has members there.
+//!
+//! What happened lies in three short logs (ops, signals, presence), already written in the codecs that somebody needs. Nobody has
+//! a queue: whoever delivers holds a [`Cursor`], and taking what came since is a look at the logs. Whoever fell off the ring of ops
+//! gets a reset; whoever fell off the others gets the present state.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use enfilade_actors::kind::Contents;
+use enfilade_proto::{
+    Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals, UserId,
+};
+use tokio::sync::OnceCell;
+
+use super::frame;
+
+/// The ring of ops: how far a reader may fall behind before it gets a snapshot instead.
+const RING_OPS: usize = 4_096;
+const RING_BYTES: usize = 4 << 20;
+/// Batches of signals and of presence kept for a hub that is late by a few ticks.
+const RECENT: usize = 64;
+
+/// A message as it goes out, WebSocket header included, written once per codec that is in use.
+#[derive(Debug)]
+pub(crate) struct Shared<T> {
+    value: T,
+    frames: [OnceLock<Bytes>; 2],
+}
+
+impl<T> Shared<T> {
+    fn new(value: T) -> Self {
+        Self { value, frames: Default::default() }
+    }
+
+    fn frame(&self, codec: Codec, write: impl FnOnce(&T) -> Vec<u8>) -> Bytes {
+        let slot = usize::from(codec == Codec::MessagePack);
+        self.frames[slot].get_or_init(|| frame::message(codec == Codec::Json, &write(&self.value))).clone()
+    }
+}
+
+/// Consecutive ops.
+#[derive(Debug)]
+pub(crate) struct OpsBatch {
+    epoch: Epoch,
+    first: Seq,
+    ops: Arc<[Arc<LoggedOp>]>,
+    shared: Shared<RoomId>,
+}
+
+impl OpsBatch {
+    fn last(&self) -> Seq {
+        Seq(self.first.0 + self.ops.len() as u64 - 1)
+    }
+
+    fn frame(&self, codec: Codec) -> Bytes {
+        // The fields of `Ops`, but with the ops shared instead of owned.
+        #[derive(serde::Serialize)]
+        struct Fields<'a> {
+            room: RoomId,
+            epoch: Epoch,
+            first_seq: Seq,
+            ops: &'a [Arc<LoggedOp>],
+        }
+        self.shared.frame(codec, |room| {
+            let fields = Fields { room: *room, epoch: self.epoch, first_seq: self.first, ops: &self.ops };
+            codec.encode(None, "ops", &fields)
+        })
+    }
+
+    /// About what the batch takes in memory.
+    fn weight(&self) -> usize {
+        self.ops.iter().map(|op| 200 + op_weight(op)).sum()
+    }
+}
+
+fn op_weight(logged: &LoggedOp) -> usize {
+    match &logged.op {
+        enfilade_proto::Op::AddStroke(stroke) => stroke.points.coded().len(),
+        enfilade_proto::Op::AddText(text) => text.text.as_str().len(),
+        enfilade_proto::Op::AddNote(note) => note.text.as_str().len(),
+        enfilade_proto::Op::Delete(named) | enfilade_proto::Op::Forget(named) => {
+            named.elements.as_slice().len() * 24
+        }
+        _ => 100,
+    }
+}
+
+/// A room after its op `seq`, written once per codec, where there is time for it.
+#[derive(Debug)]
+pub(crate) struct SharedSnapshot {
+    pub(crate) seq: Seq,
+    contents: Contents,
+    written: [OnceCell<Bytes>; 2],
+}
+
+impl SharedSnapshot {
+    /// The snapshot as a value in a codec.
+    pub(crate) async fn written(self: &Arc<Self>, codec: Codec) -> Bytes {
+        let this = self.clone();
+        let write = || async move {
+            let write = move || this.contents.encode(codec, this.seq);
+            // A panic while writing would be a bug; an empty value then fails at the client instead of here.
+            tokio::task::spawn_blocking(write).await.unwrap_or_default()
+        };
+        self.written[usize::from(codec == Codec::MessagePack)].get_or_init(write).await.clone()
+    }
+}
+
+/// How far somebody has been told of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) seq: Seq,
+    pub(crate) signals: u64,
+    pub(crate) presence: u64,
+}
+
+/// What came since a cursor.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) ops: Vec<Arc<OpsBatch>>,
+    /// The reader fell off the ring of ops: only a reset helps.
+    pub(crate) behind: bool,
+    signals: Vec<Arc<Shared<Signals>>>,
+    presence: Vec<Arc<Shared<Presence>>>,
+}
+
+/// Which parts of the news somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Everything,
+    /// Somebody who is catching up has no use for the signals of the past.
+    NoSignals,
+}
+
+impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.signals.is_empty() && self.presence.is_empty() && !self.behind
+    }
+
+    pub(crate) fn has_signals(&self) -> bool {
+        !self.signals.is_empty()
+    }
+
+    /// All of it as bytes, in one piece: shared as it is if there is one message, else copied together once for everybody.
+    pub(crate) fn frames(&self, codec: Codec, want: Want) -> Option<Bytes> {
+        let ops = self.ops.iter().map(|batch| batch.frame(codec));
+        let presence = self
+            .presence
+            .iter()
+            .map(|presence| presence.frame(codec, |presence| codec.encode(None, "presence", presence)));
+        let signals = if want == Want::Everything { &self.signals[..] } else { &[] };
+        let signals = signals
+            .iter()
+            .map(|signals| signals.frame(codec, |signals| codec.encode(None, "signals", signals)));
+        let mut frames = ops.chain(presence).chain(signals);
+        let first = frames.next()?;
+        let Some(second) = frames.next() else { return Some(first) };
+        let mut all = Vec::with_capacity((first.len() + second.len()) * 2);
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        frames.for_each(|frame| all.extend_from_slice(&frame));
+        Some(all.into())
+    }
+}
+
+/// What the owner's messages mean to a mirror.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// There is something to deliver.
+    News,
+    Nothing,
+    /// Ops are missing before these: they have to be read from the log.
+    Gap,
+}
+
+#[derive(Debug)]
+pub(crate) struct MirrorState {
+    room: RoomId,
+    pub(crate) kind: RoomKind,
+    epoch: Epoch,
+    head: Seq,
+    ring: VecDeque<Arc<OpsBatch>>,
+    ring_ops: usize,
+    ring_bytes: usize,
+    snapshot: Option<Arc<SharedSnapshot>>,
+    signals: VecDeque<Arc<Shared<Signals>>>,
+    signals_told: u64,
+    /// Everybody in the room, while they are listed.
+    members: Option<BTreeMap<UserId, Member>>,
+    count: u64,
+    presence: VecDeque<Arc<Shared<Presence>>>,
+    presence_told: u64,
+    /// Who is here, on this edge, on how many connections.
+    here: BTreeMap<UserId, (Member, u32)>,
+}
+
+impl MirrorState {
+    pub(crate) fn new(
+        room: RoomId,
+        kind: RoomKind,
+        position: Position,
+        contents: Contents,
+        presence: Presence,
+    ) -> Self {
+        let mut mirror = Self {
+            room,
+            kind,
+            epoch: position.epoch,
+            head: position.seq,
+            ring: VecDeque::new(),
+            ring_ops: 0,
+            ring_bytes: 0,
+            snapshot: None,
+            signals: VecDeque::new(),
+            signals_told: 0,
+            members: None,
+            count: 0,
+            presence: VecDeque::new(),
+            presence_told: 0,
+            here: BTreeMap::new(),
+        };
+        mirror.set_snapshot(position, contents);
+        mirror.fold(&presence);
+        mirror
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        Position { epoch: self.epoch, seq: self.head }
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { seq: self.head, signals: self.signals_told, presence: self.presence_told }
+    }
+
+    /// A snapshot of where the room is now, or of where the ring goes on from.
+    pub(crate) fn set_snapshot(&mut self, position: Position, contents: Contents) {
+        self.epoch = self.epoch.max(position.epoch);
+        self.snapshot =
+            Some(Arc::new(SharedSnapshot { seq: position.seq, contents, written: Default::default() }));
+    }
+
+    /// The snapshot, if the ring has all that came after it.
+    pub(crate) fn snapshot(&self) -> Option<Arc<SharedSnapshot>> {
+        self.snapshot.clone().filter(|snapshot| self.covers(snapshot.seq))
+    }
+
+    /// Whether the ring has everything after `seq`.
+    pub(crate) fn covers(&self, seq: Seq) -> bool {
+        let oldest = self.ring.front().map_or(self.head.next(), |batch| batch.first);
+        seq <= self.head && seq.next() >= oldest
+    }
+
+    pub(crate) fn take_ops(&mut self, epoch: Epoch, first: Seq, ops: &Arc<[Arc<LoggedOp>]>) -> Taken {
+        let known = (self.head.0 + 1).saturating_sub(first.0) as usize;
+        if first > self.head.next() {
+            return Taken::Gap;
+        }
+        if known >= ops.len() {
+            return Taken::Nothing;
+        }
+        let ops = if known == 0 { ops.clone() } else { ops[known..].into() };
+        let batch = OpsBatch { epoch, first: self.head.next(), ops, shared: Shared::new(self.room) };
+        self.epoch = self.epoch.max(epoch);
+        self.head = batch.last();
+        self.ring_ops += batch.ops.len();
+        self.ring_bytes += batch.weight();
+        self.ring.push_back(Arc::new(batch));
+        while (self.ring_ops > RING_OPS || self.ring_bytes > RING_BYTES) && self.ring.len() > 1 {
+            if let Some(old) = self.ring.pop_front() {
+                self.ring_ops -= old.ops.len();
+                self.ring_bytes -= old.weight();
+            }
+        }
+        Taken::News
+    }
+
+    pub(crate) fn take_signals(&mut self, signals: Vec<SignalOut>) {
+        push_recent(&mut self.signals, Signals { room: self.room, signals });
+        self.signals_told += 1;
+    }
+
+    pub(crate) fn take_presence(&mut self, mut presence: Presence) {
+        self.fold(&presence);
+        presence.room = Some(self.room);
+        push_recent(&mut self.presence, presence);
+        self.presence_told += 1;
+    }
+
+    fn fold(&mut self, presence: &Presence) {
+        self.count = presence.count;
+        if let Some(members) = &presence.members {
+            self.members = Some(members.iter().map(|member| (member.id, member.clone())).collect());
+        } else if presence.joined.is_none() && presence.left.is_none() {
+            self.members = None;
+        } else if let Some(members) = &mut self.members {
+            members.extend(presence.joined.iter().flatten().map(|member| (member.id, member.clone())));
+            presence.left.iter().flatten().for_each(|id| {
+                members.remove(id);
+            });
+        }
+    }
+
+    /// Who is in the room, as told to somebody who has just come and is one of them.
+    pub(crate) fn presence_with(&self, joiner: &Member) -> Presence {
+        let absent = self.members.as_ref().is_some_and(|members| !members.contains_key(&joiner.id));
+        let joining = absent.then_some(joiner);
+        let members =
+            self.members.as_ref().map(|members| members.values().chain(joining).cloned().collect::<Vec<_>>());
+        Presence { count: self.count + u64::from(absent), members, ..Presence::default() }
+    }
+
+    fn full_presence(&self) -> Presence {
+        let members = self.members.as_ref().map(|members| members.values().cloned().collect());
+        Presence { room: Some(self.room), count: self.count, members, ..Presence::default() }
+    }
+
+    /// The ops after `seq`, which the ring covers.
+    pub(crate) fn ops_after(&self, seq: Seq) -> Vec<Arc<LoggedOp>> {
+        let batches = self.ring.iter().skip(self.ring.partition_point(|batch| batch.last() <= seq));
+        batches
+            .flat_map(|batch| {
+                let known = (seq.0 + 1).saturating_sub(batch.first.0) as usize;
+                batch.ops[known..].iter().cloned()
+            })
+            .collect()
+    }
+
+    /// What came since the cursor, which is moved to the present.
+    pub(crate) fn news(&self, cursor: &mut Cursor) -> News {
+        let news = self.news_until(*cursor, self.cursor());
+        *cursor = self.cursor();
+        news
+    }
+
+    /// What came after one cursor and not after the other.
+    pub(crate) fn news_until(&self, after: Cursor, until: Cursor) -> News {
+        let mut news = News { behind: !self.covers(after.seq), ..News::default() };
+        if !news.behind {
+            let known = self.ring.partition_point(|batch| batch.last() <= after.seq);
+            let wanted = self.ring.iter().skip(known).take_while(|batch| batch.last() <= until.seq);
+            news.ops = wanted.cloned().collect();
+        }
+        news.signals =
+            between(&self.signals, self.signals_told, after.signals, until.signals).unwrap_or_default();
+        news.presence = between(&self.presence, self.presence_told, after.presence, until.presence)
+            .unwrap_or_else(|| vec![Arc::new(Shared::new(self.full_presence()))]);
+        news
+    }
+
+    /// A connection of this person joined here. Returns whether the owner has to hear of it.
+    pub(crate) fn arrive(&mut self, member: Member) -> bool {
+        let known = self.here.entry(member.id).or_insert_with(|| (member.clone(), 0));
+        known.1 += 1;
+        let news = known.1 == 1 || known.0.role < member.role;
+        if news {
+            known.0 = member;
+        }
+        news
+    }
+
+    /// A connection of this person left. Returns whether it was the last.
+    pub(crate) fn depart(&mut self, user: UserId) -> bool {
+        let Some(known) = self.here.get_mut(&user) else { return false };
+        known.1 -= 1;
+        let last = known.1 == 0;
+        if last {
+            self.here.remove(&user);
+        }
+        last
+    }
+
+    pub(crate) fn here(&self) -> Vec<Member> {
+        self.here.values().map(|(member, _)| member.clone()).collect()
+    }
+
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.here.is_empty()
+    }
+}
+
+fn push_recent<T>(log: &mut VecDeque<Arc<Shared<T>>>, value: T) {
+    log.push_back(Arc::new(Shared::new(value)));
+    if log.len() > RECENT {
+        log.pop_front();
+    }
+}
+
+/// What was told after `after` and through `until`; None if some of that is no longer there.
+fn between<T>(log: &VecDeque<Arc<T>>, told: u64, after: u64, until: u64) -> Option<Vec<Arc<T>>> {
+    let gone = told - log.len() as u64;
+    let skip = usize::try_from(after.checked_sub(gone)?).ok()?;
+    let take = usize::try_from(until.saturating_sub(after)).ok()?;
+    Some(log.iter().skip(skip).take(take).cloned().collect())
+}

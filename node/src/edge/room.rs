@@ -1,0 +1,410 @@
+//! A room as this edge has it: its mirror, which hubs have members, and the way to its owner.
+//!
+//! Attaching to the owner happens once for however many join at a time (single flight). When the owner is lost, or ops are missing,
+//! the edge attaches again and reads what it missed from the log; the members notice nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use enfilade_actors::Refusal;
+use enfilade_actors::bus::{Notice, RoomEvent};
+use enfilade_actors::kind::owner_hears;
+use enfilade_actors::room::read_row;
+use enfilade_proto::{
+    Codec, ErrorCode, LoggedOp, Member, Position, RoomId, RoomKind, Seq, SignalOut, UserId,
+};
+
+use super::Ends;
+use super::mirror::{Cursor, MirrorState, News, SharedSnapshot, Taken};
+
+/// Events that may come while the edge attaches. Beyond that it attaches once more.
+const BUFFERED: usize = 1_024;
+/// Between attempts to reach an owner: doubled each time, up to the latter.
+const RETRY: Duration = Duration::from_millis(20);
+const RETRY_MOST: Duration = Duration::from_secs(2);
+/// How much of a log is read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct EdgeRoom {
+    pub(crate) id: RoomId,
+    ends: Arc<Ends>,
+    kind: OnceLock<RoomKind>,
+    state: Mutex<State>,
+    /// Held by whoever attaches.
+    attaching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mirror: Option<MirrorState>,
+    /// Whether the mirror hears everything. If not, somebody is about to attach, and events wait.
+    live: bool,
+    waiting: Vec<RoomEvent>,
+    overflown: bool,
+    /// Per hub: how many members it has, and whether it knows that there is news.
+    hubs: Vec<HubInterest>,
+    /// The room was given up; whoever still holds it looks for a new one.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct HubInterest {
+    members: usize,
+    told: bool,
+}
+
+/// What a joiner is told, and where they stand then.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) kind: RoomKind,
+    pub(crate) position: Position,
+    pub(crate) snapshot: Option<Arc<SharedSnapshot>>,
+    pub(crate) ops: Vec<Arc<LoggedOp>>,
+    pub(crate) presence: enfilade_proto::Presence,
+    pub(crate) cursor: Cursor,
+}
+
+/// Who joins, where.
+#[derive(Debug)]
+pub(crate) struct Joiner {
+    pub(crate) hub: usize,
+    pub(crate) member: Member,
+    pub(crate) since: Option<Position>,
+    pub(crate) codec: Codec,
+}
+
+impl EdgeRoom {
+    pub(crate) fn new(id: RoomId, ends: Arc<Ends>) -> Self {
+        let hubs = vec![HubInterest::default(); ends.hubs.len()];
+        let state = State { hubs, ..State::default() };
+        Self {
+            id,
+            ends,
+            kind: OnceLock::new(),
+            state: Mutex::new(state),
+            attaching: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock can fail half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes somebody a member and says what they have to know. `Ok(None)`: the room was given up meanwhile; take a new one.
+    ///
+    /// # Errors
+    /// When the owner refuses, or cannot be reached.
+    pub(crate) async fn join(self: &Arc<Self>, joiner: &Joiner) -> Result<Option<Joining>, Refusal> {
+        loop {
+            self.attach_once().await?;
+            // Writing a large snapshot takes a while: before the lock, not under it.
+            let snapshot = {
+                let state = self.lock();
+                if state.closed {
+                    return Ok(None);
+                }
+                let Some(mirror) = &state.mirror else { continue };
+                if resumes(mirror, joiner.since) { None } else { Some(mirror.snapshot()) }
+            };
+            match snapshot {
+                // The ring has moved past the snapshot: a fresh one is wanted.
+                Some(None) => self.attach_again().await?,
+                Some(Some(snapshot)) => {
+                    snapshot.written(joiner.codec).await;
+                    if let Some(joining) = self.enter(joiner, Some(&snapshot)) {
+                        return Ok(Some(joining));
+                    }
+                }
+                None => {
+                    if let Some(joining) = self.enter(joiner, None) {
+                        return Ok(Some(joining));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The moment of joining. None if the mirror has moved on too far, or is gone.
+    fn enter(&self, joiner: &Joiner, snapshot: Option<&Arc<SharedSnapshot>>) -> Option<Joining> {
+        let mut state = self.lock();
+        if state.closed {
+            return None;
+        }
+        let mirror = state.mirror.as_mut()?;
+        let known = match (snapshot, joiner.since) {
+            (Some(snapshot), _) => snapshot.seq,
+            (None, since) => since?.seq,
+        };
+        if !mirror.covers(known) {
+            return None;
+        }
+        let joining = Joining {
+            kind: mirror.kind,
+            position: mirror.position(),
+            snapshot: snapshot.cloned(),
+            ops: mirror.ops_after(known),
+            presence: mirror.presence_with(&joiner.member),
+            cursor: mirror.cursor(),
+        };
+        let news = mirror.arrive(joiner.member.clone());
+        state.hubs[joiner.hub].members += 1;
+        if news {
+            let members = vec![joiner.member.clone()];
+            self.ends.bus.notify(self.id, Notice::Arrived { edge: self.ends.id, members });
+        }
+        Some(joining)
+    }
+
+    /// Undoes a join.
+    pub(crate) fn leave(self: &Arc<Self>, hub: usize, user: UserId) {
+        let mut state = self.lock();
+        state.hubs[hub].members = state.hubs[hub].members.saturating_sub(1);
+        let Some(mirror) = state.mirror.as_mut() else { return };
+        if mirror.depart(user) {
+            self.ends.bus.notify(self.id, Notice::Departed { edge: self.ends.id, users: vec![user] });
+        }
+        if mirror.is_deserted() {
+            drop(state);
+            self.close_if_deserted_for_long();
+        }
+    }
+
+    /// Gives the room up when nobody has come back for a while. A mirror that was just used is likely to be used again.
+    fn close_if_deserted_for_long(self: &Arc<Self>) {
+        let room = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(room.ends.linger).await;
+            let closes = {
+                let mut state = room.lock();
+                let deserted = state.mirror.as_ref().is_none_or(MirrorState::is_deserted);
+                let closes = deserted && !state.closed;
+                state.closed |= deserted;
+                closes
+            };
+            if closes {
+                room.ends.forget(&room);
+                room.ends.bus.notify(room.id, Notice::Detached { edge: room.ends.id });
+            }
+        });
+    }
+
+    /// What came since `cursor`, for a hub; from now on it will be told of news again.
+    pub(crate) fn news_for_hub(&self, hub: usize, cursor: &mut Cursor) -> News {
+        let mut state = self.lock();
+        state.hubs[hub].told = false;
+        state.mirror.as_ref().map_or_else(News::default, |mirror| mirror.news(cursor))
+    }
+
+    /// What came between two cursors, for one connection that catches up with its hub.
+    pub(crate) fn news_until(&self, after: Cursor, until: Cursor) -> News {
+        self.lock().mirror.as_ref().map_or_else(News::default, |mirror| mirror.news_until(after, until))
+    }
+
+    /// The room as it stands, for somebody who fell too far behind.
+    ///
+    /// # Errors
+    /// When the owner cannot be reached.
+    pub(crate) async fn reset(self: &Arc<Self>, codec: Codec) -> Result<Joining, Refusal> {
+        loop {
+            self.attach_once().await?;
+            let snapshot = self.lock().mirror.as_ref().and_then(MirrorState::snapshot);
+            let Some(snapshot) = snapshot else {
+                self.attach_again().await?;
+                continue;
+            };
+            snapshot.written(codec).await;
+            let state = self.lock();
+            let Some(mirror) = state.mirror.as_ref().filter(|mirror| mirror.covers(snapshot.seq)) else {
+                continue;
+            };
+            return Ok(Joining {
+                kind: mirror.kind,
+                position: mirror.position(),
+                ops: mirror.ops_after(snapshot.seq),
+                presence: enfilade_proto::Presence::default(),
+                cursor: mirror.cursor(),
+                snapshot: Some(snapshot),
+            });
+        }
+    }
+
+    /// Whether the owner wants to be told of signals with this key.
+    pub(crate) fn owner_hears(&self, key: &str) -> bool {
+        // Whoever signals has joined, and so the kind is known.
+        self.kind.get().is_some_and(|kind| owner_hears(*kind, key))
+    }
+
+    /// Gives the room up at once if it could not be attached: rooms that do not exist must not fill the memory.
+    pub(crate) fn drop_if_empty(self: &Arc<Self>) {
+        let empty = {
+            let mut state = self.lock();
+            let empty = state.mirror.is_none();
+            state.closed |= empty;
+            empty
+        };
+        if empty {
+            self.ends.forget(self);
+        }
+    }
+
+    fn head(&self) -> Option<Seq> {
+        self.lock().mirror.as_ref().map(|mirror| mirror.position().seq)
+    }
+
+    // ---- from the owner and other edges -----------------------------------------------------------------------
+
+    pub(crate) fn take(self: &Arc<Self>, event: RoomEvent) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if !state.live {
+            if state.waiting.len() < BUFFERED {
+                state.waiting.push(event);
+            } else {
+                state.overflown = true;
+            }
+            return;
+        }
+        match self.take_live(&mut state, event) {
+            Taken::News => self.tell_hubs(&mut state),
+            Taken::Nothing => {}
+            Taken::Gap => {
+                state.live = false;
+                drop(state);
+                self.recover();
+            }
+        }
+    }
+
+    fn take_live(&self, state: &mut State, event: RoomEvent) -> Taken {
+        let Some(mirror) = state.mirror.as_mut() else { return Taken::Gap };
+        match event {
+            RoomEvent::Ops { epoch, first, ops } => mirror.take_ops(epoch, first, &ops),
+            RoomEvent::Presence(presence) => {
+                mirror.take_presence(presence);
+                Taken::News
+            }
+            RoomEvent::OwnerLost => Taken::Gap,
+        }
+    }
+
+    pub(crate) fn take_signals(&self, signals: Vec<SignalOut>) {
+        let mut state = self.lock();
+        if let Some(mirror) = state.mirror.as_mut() {
+            mirror.take_signals(signals);
+            self.tell_hubs(&mut state);
+        }
+    }
+
+    fn tell_hubs(&self, state: &mut State) {
+        for (interest, hub) in state.hubs.iter_mut().zip(&self.ends.hubs) {
+            if interest.members > 0 && !interest.told {
+                interest.told = true;
+                hub.has_news(self.id);
+            }
+        }
+    }
+
+    // ---- to the owner -----------------------------------------------------------------------------------------
+
+    /// Sees to it that there is a mirror that hears everything.
+    async fn attach_once(self: &Arc<Self>) -> Result<(), Refusal> {
+        if self.is_live() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.attaching.lock().await;
+        if self.is_live() { Ok(()) } else { self.attach().await }
+    }
+
+    async fn attach_again(self: &Arc<Self>) -> Result<(), Refusal> {
+        let _one_at_a_time = self.attaching.lock().await;
+        let usable = self.lock().mirror.as_ref().is_some_and(|mirror| mirror.snapshot().is_some());
+        if usable { Ok(()) } else { self.attach().await }
+    }
+
+    fn is_live(&self) -> bool {
+        let state = self.lock();
+        state.live || state.closed
+    }
+
+    async fn attach(self: &Arc<Self>) -> Result<(), Refusal> {
+        let attached = self.ends.bus.attach(self.id, self.ends.id).await?;
+        let missed = self.missed(attached.position.seq).await?;
+        self.kind.get_or_init(|| attached.kind);
+        let mut state = self.lock();
+        match state.mirror.as_mut() {
+            None => {
+                let (kind, position) = (attached.kind, attached.position);
+                state.mirror =
+                    Some(MirrorState::new(self.id, kind, position, attached.contents, attached.presence));
+            }
+            Some(mirror) => {
+                for (first, ops) in missed {
+                    mirror.take_ops(attached.position.epoch, first, &ops.into());
+                }
+                mirror.set_snapshot(attached.position, attached.contents);
+                mirror.take_presence(attached.presence);
+                let members = mirror.here();
+                self.ends.bus.notify(self.id, Notice::Present { edge: self.ends.id, members });
+            }
+        }
+        self.go_live(&mut state);
+        self.tell_hubs(&mut state);
+        Ok(())
+    }
+
+    fn go_live(self: &Arc<Self>, state: &mut State) {
+        state.live = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let mut gap = std::mem::take(&mut state.overflown);
+        for event in waiting {
+            gap |= self.take_live(state, event) == Taken::Gap;
+        }
+        if gap {
+            state.live = false;
+            self.recover();
+        }
+    }
+
+    /// The committed ops between what the mirror has and `through`, from the log.
+    async fn missed(&self, through: Seq) -> Result<Vec<(Seq, Vec<Arc<LoggedOp>>)>, Refusal> {
+        let Some(mut after) = self.head() else { return Ok(Vec::new()) };
+        let mut missed = Vec::new();
+        while after < through {
+            let rows = self.ends.log.read(self.id, after, READ_BYTES).await.map_err(|error| {
+                tracing::error!(room = %self.id, error = &error as &dyn std::error::Error, "missed ops cannot be read");
+                Refusal::busy("the database does not answer", 500)
+            })?;
+            let Some(last) = rows.last() else { break };
+            after = last.last;
+            for row in &rows {
+                missed.push((row.first, read_row(&row.ops)?.into_iter().map(Arc::new).collect()));
+            }
+        }
+        Ok(missed)
+    }
+
+    /// Attaches again in the background, until it succeeds or nobody is here any more.
+    fn recover(self: &Arc<Self>) {
+        metrics::counter!("enfilade_mirror_recoveries_total").increment(1);
+        let room = self.clone();
+        tokio::spawn(async move {
+            let mut wait = RETRY;
+            while let Err(refusal) = room.attach_once().await {
+                if refusal.code == ErrorCode::RoomNotFound || room.lock().closed {
+                    return;
+                }
+                tracing::debug!(room = %room.id, %refusal, "the owner cannot be reached yet");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MOST);
+            }
+        });
+    }
+}
+
+fn resumes(mirror: &MirrorState, since: Option<Position>) -> bool {
+    since.is_some_and(|since| since.epoch <= mirror.position().epoch && mirror.covers(since.seq))
+}

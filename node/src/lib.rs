@@ -1,0 +1,19 @@
+//! A node: configuration, people, the HTTP API, the edge, and what holds them together.
+
+mod access;
+mod admin;
+pub mod api;
+mod commands;
+mod config;
+mod content;
+mod edge;
+mod node;
+mod page;
+pub mod people;
+mod server;
+mod telemetry;
+
+pub use commands::main;
+pub use config::{Config, Partial};
+pub use edge::{EdgeNode, EdgeSettings};
+pub use node::{Node, StartError};

@@ -1,0 +1,85 @@
+//! Why something was not done, in the one form that sockets and HTTP both answer with.
+
+use std::error::Error as StdError;
+
+use enfilade_proto::ErrorCode;
+use enfilade_store::StoreError;
+
+/// A refusal: a stable code, a sentence for people, and whether waiting helps.
+///
+/// `source` is for the log of the one who answers; it is never shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub message: String,
+    pub retry_after_ms: Option<u64>,
+    /// What was wrong with which field of the request.
+    pub fields: Vec<FieldError>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The name of the field in the request.
+    pub field: &'static str,
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None, fields: Vec::new(), source: None }
+    }
+
+    #[must_use]
+    pub fn after(mut self, retry_after_ms: u64) -> Self {
+        self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+
+    /// Something broke on our side; `cause` goes to the log.
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let refusal = Self::new(ErrorCode::Internal, "something went wrong on our side");
+        Self { source: Some(cause.into()), ..refusal }
+    }
+
+    /// Everything that is wrong with a request, the first of it in front. None if nothing is.
+    #[must_use]
+    pub fn of_fields(fields: Vec<FieldError>) -> Option<Self> {
+        let first = fields.first()?;
+        Some(Self { fields: fields.clone(), ..Self::new(first.code, first.message.clone()) })
+    }
+
+    /// The same for one field.
+    #[must_use]
+    pub fn of_field(field: &'static str, code: ErrorCode, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let fields = vec![FieldError { field, code, message: message.clone() }];
+        Self { fields, ..Self::new(code, message) }
+    }
+}
+
+/// How long to wait for a database that does not answer: about as long as a restart takes.
+const DATABASE_RETRY_MS: u64 = 1_000;
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                let refusal = Self::new(ErrorCode::Busy, "the database does not answer right now");
+                Self { source: Some(error.into()), ..refusal.after(DATABASE_RETRY_MS) }
+            }
+            // It went away while it was being worked on: a room was deleted, a person removed.
+            StoreError::Missing => Self::new(ErrorCode::NotFound, "it does not exist any more"),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<&Refusal> for enfilade_proto::Error {
+    fn from(refusal: &Refusal) -> Self {
+        Self { code: refusal.code, message: refusal.message.clone(), retry_after_ms: refusal.retry_after_ms }
+    }
+}

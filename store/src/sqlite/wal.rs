@@ -1,0 +1,101 @@
+//! Keeps the write-ahead log short without making commits wait.
+//!
+//! SQLite would copy the log's pages into the file within whatever commit happens to reach a thousand of them, and all
+//! rooms would wait for it. So a task does that on a connection of its own, beside the commits. While commits never pause it
+//! cannot catch up wholly, and only then can SQLite begin the log anew: past a bound the task takes a writer's turn for the
+//! little that is left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::task::JoinHandle;
+
+use super::failure::change_failed;
+use super::writer::Writer;
+use crate::error::StoreError;
+
+/// Copy this many pages at once or more (8 MiB): a page that was changed often is copied once.
+const COPY_PAGES: i64 = 2_048;
+/// Past this many (64 MiB), a turn is taken to catch up.
+const CATCH_UP_PAGES: i64 = 16_384;
+/// Past this many (256 MiB) the commits copy for themselves, should the task be held up.
+pub(super) const NET_PAGES: i64 = 65_536;
+/// The least time between two looks at the length of the log.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) struct Wal {
+    task: JoinHandle<()>,
+}
+
+impl Wal {
+    pub(super) async fn keep_short(
+        options: SqliteConnectOptions,
+        writer: Arc<Writer>,
+    ) -> Result<Self, StoreError> {
+        let connection = options.connect().await.map_err(change_failed)?;
+        Ok(Self { task: tokio::spawn(keep_short(options, connection, writer)) })
+    }
+
+    pub(super) async fn close(mut self) {
+        self.task.abort();
+        // It ends by the abort, which is what the error says.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How long the log is and how much of that is in the file already, in pages.
+struct Length {
+    log: i64,
+    copied: i64,
+}
+
+async fn keep_short(options: SqliteConnectOptions, mut connection: SqliteConnection, writer: Arc<Writer>) {
+    loop {
+        writer.written.notified().await;
+        tokio::time::sleep(PAUSE).await;
+        let Err(error) = shorten(&mut connection, &writer).await else { continue };
+        tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not copied");
+        // If the connection is what is wrong, another may be better; if not, this one will do.
+        if let Ok(fresh) = options.connect().await {
+            connection = fresh;
+        }
+    }
+}
+
+async fn shorten(connection: &mut SqliteConnection, writer: &Writer) -> Result<(), sqlx::Error> {
+    let length = look(connection).await?;
+    if length.log - length.copied < COPY_PAGES {
+        return Ok(());
+    }
+    let length = copy(connection).await?;
+    if length.log < CATCH_UP_PAGES {
+        return Ok(());
+    }
+    // An unreachable database is the caller's of `turn` to report; here the log just stays long.
+    if let Ok(mut turn) = writer.turn().await {
+        copy(turn.connection()).await?;
+        turn.end();
+    }
+    Ok(())
+}
+
+async fn look(connection: &mut SqliteConnection) -> Result<Length, sqlx::Error> {
+    length(sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(connection).await?)
+}
+
+/// Waits for nobody: what a reader still needs stays for the next time.
+async fn copy(connection: &mut SqliteConnection) -> Result<Length, sqlx::Error> {
+    length(sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?)
+}
+
+fn length((_busy, log, copied): (i64, i64, i64)) -> Result<Length, sqlx::Error> {
+    Ok(Length { log, copied })
+}
