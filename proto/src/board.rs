@@ -115,7 +115,7 @@ impl fmt::Debug for Width {
 
 impl Serialize for Width {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 64 == 0 {
+        if self.0.is_multiple_of(64) {
             serializer.serialize_u16(self.0 / 64)
         } else {
             serializer.serialize_f32(self.units())

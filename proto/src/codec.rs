@@ -248,32 +248,6 @@ pub fn encode_around(
     (before, after)
 }
 
-/// Writes a list of values that were written before, each in `codec`.
-#[must_use]
-pub fn encode_list<T: AsRef<[u8]>>(codec: Codec, items: &[T]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(items.iter().map(|item| item.as_ref().len() + 1).sum::<usize>() + 5);
-    match codec {
-        Codec::Json => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(item.as_ref());
-            }
-            out.push(b']');
-        }
-        Codec::MessagePack => {
-            out.push(0xdd);
-            out.extend_from_slice(&(items.len() as u32).to_be_bytes());
-            for item in items {
-                out.extend_from_slice(item.as_ref());
-            }
-        }
-    }
-    out
-}
-
 struct Envelope<'a> {
     codec: Codec,
     id: Option<u32>,

@@ -16,9 +16,7 @@ mod op;
 mod points;
 
 pub use close::{CloseCode, Reconnect};
-pub use codec::{
-    Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_around, encode_fields, encode_list,
-};
+pub use codec::{Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_around, encode_fields};
 pub use coord::{Coord, Point};
 pub use error::{ErrorCode, Retry};
 pub use ids::{
