@@ -4,7 +4,7 @@
 //! that an edge notices a gap and attaches anew, and presence is reported whole on every attach.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use enfilade_proto::{
 };
 use tokio::sync::oneshot;
 
-use crate::host::Host;
+use crate::host::{Host, WeakHost};
 use crate::kind::Contents;
 use crate::presence::EdgeId;
 use crate::refusal::Refusal;
@@ -146,22 +146,26 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     fn announce(&self, event: ClusterEvent);
 }
 
-/// The bus of a node on its own: everything is a call away.
+/// The bus of a node on its own: everything is a call away. It holds on to neither end, because both hold on to it.
 #[derive(Debug, Default)]
 pub struct LocalBus {
-    host: OnceLock<Host>,
-    edge: OnceLock<Arc<dyn Edge>>,
+    host: OnceLock<WeakHost>,
+    edge: OnceLock<Weak<dyn Edge>>,
 }
 
 impl LocalBus {
     /// Plugs in the two ends. What is sent before that is lost, as it may be on any bus.
-    pub fn connect(&self, host: Host, edge: Arc<dyn Edge>) {
-        let _ = self.host.set(host);
+    pub fn connect(&self, host: &Host, edge: Weak<dyn Edge>) {
+        let _ = self.host.set(host.downgrade());
         let _ = self.edge.set(edge);
     }
 
-    fn host(&self) -> Result<&Host, Refusal> {
-        self.host.get().ok_or_else(|| Refusal::busy("the node is starting", 100))
+    fn host(&self) -> Result<Host, Refusal> {
+        self.host.get().and_then(WeakHost::upgrade).ok_or_else(|| Refusal::busy("the node is not there", 100))
+    }
+
+    fn edge(&self) -> Option<Arc<dyn Edge>> {
+        self.edge.get().and_then(Weak::upgrade)
     }
 }
 
@@ -181,25 +185,25 @@ impl Bus for LocalBus {
     }
 
     fn notify(&self, room: RoomId, notice: Notice) {
-        if let Some(host) = self.host.get() {
+        if let Ok(host) = self.host() {
             host.notify(room, notice);
         }
     }
 
     fn publish(&self, room: RoomId, _edges: &[EdgeId], event: RoomEvent) {
-        if let Some(edge) = self.edge.get() {
+        if let Some(edge) = self.edge() {
             edge.room_event(room, event);
         }
     }
 
     fn signal(&self, room: RoomId, signals: Vec<SignalOut>) {
-        if let Some(edge) = self.edge.get() {
+        if let Some(edge) = self.edge() {
             edge.signals(room, signals);
         }
     }
 
     fn announce(&self, event: ClusterEvent) {
-        if let Some(edge) = self.edge.get() {
+        if let Some(edge) = self.edge() {
             edge.cluster_event(event);
         }
     }

@@ -51,6 +51,23 @@ pub struct Deps {
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
 
+/// The same, for those whom the rooms themselves hold on to.
+#[derive(Clone)]
+pub struct WeakHost(Weak<Inner>);
+
+impl fmt::Debug for WeakHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakHost")
+    }
+}
+
+impl WeakHost {
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Host> {
+        self.0.upgrade().map(Host)
+    }
+}
+
 struct Inner {
     deps: Arc<Deps>,
     /// The epoch in which this node owns each shard.
@@ -60,7 +77,7 @@ struct Inner {
     supervisor: OnceCell<ActorRef<Never>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Rooms {
     /// A cell per room that is wanted; whoever comes first fills it, the others wait for that.
     cells: HashMap<RoomId, Arc<OnceCell<Handle>>>,
@@ -68,7 +85,7 @@ struct Rooms {
     restarts: Restarts,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Handle {
     actor: ActorRef<RoomMessage>,
     bytes: Arc<Semaphore>,
@@ -76,7 +93,7 @@ struct Handle {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("rooms", &self.0.lock().cells.len()).finish_non_exhaustive()
+        f.debug_struct("Host").field("awake", &self.awake()).finish_non_exhaustive()
     }
 }
 
@@ -108,6 +125,11 @@ impl Host {
         let (supervisor, _) = spawned.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         let _ = inner.supervisor.set(supervisor);
         Ok(Self(inner))
+    }
+
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHost {
+        WeakHost(Arc::downgrade(&self.0))
     }
 
     /// See [`Bus::submit`].

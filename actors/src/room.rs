@@ -353,7 +353,7 @@ impl Room {
                 self.gone.insert(client, if left { now_ms } else { now_ms + ABANDONED_MS });
             }
             Notice::Signal(signal) => {
-                self.state.notice(signal.author, signal.client, &signal.key, &signal.body)
+                self.state.notice(signal.author, signal.client, &signal.key, &signal.body);
             }
             Notice::Detached { edge } => {
                 self.presence.replace(edge, Vec::new(), now_ms);

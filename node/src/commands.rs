@@ -140,13 +140,13 @@ async fn migrate(direction: Direction) -> anyhow::Result<()> {
     };
     match direction {
         Direction::Up { to, settings } => {
-            print(&migrate::up(&database(settings)?, to).await?, "is up to date")
+            print(&migrate::up(&database(settings)?, to).await?, "is up to date");
         }
         Direction::Down { to, settings } => {
-            print(&migrate::down(&database(settings)?, to).await?, "has nothing to undo")
+            print(&migrate::down(&database(settings)?, to).await?, "has nothing to undo");
         }
         Direction::Status { settings } => {
-            print(&migrate::status(&database(settings)?).await?, "has no migrations")
+            print(&migrate::status(&database(settings)?).await?, "has no migrations");
         }
     }
     Ok(())

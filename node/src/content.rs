@@ -7,10 +7,10 @@ use bytes::Bytes;
 use enfilade_actors::Refusal as RoomRefusal;
 use enfilade_actors::bus::{Bus, Submission as ToRoom};
 use enfilade_actors::room::read_row;
-use enfilade_proto::{Codec, LoggedOp, Position, RoomId, Seq};
+use enfilade_proto::{Codec, Position, RoomId, Seq};
 use enfilade_store::RoomLog;
 
-use crate::api::{Rooms, Submission};
+use crate::api::{History, Rooms, Submission};
 use crate::people::Refusal;
 
 /// How much of a log is read for one page of history.
@@ -33,19 +33,21 @@ impl Rooms for Content {
         Ok((position, snapshot))
     }
 
-    async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<(Seq, Vec<LoggedOp>), Refusal> {
+    async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal> {
         let rows = self.log.read(room, after, READ_BYTES).await?;
-        let first = rows.first().map_or(after.next(), |row| row.first.max(after.next()));
+        let first_seq = rows.first().map_or(after.next(), |row| row.first.max(after.next()));
+        let full = rows.iter().map(|row| row.ops.len()).sum::<usize>() > READ_BYTES;
         let mut ops = Vec::new();
         for row in rows {
-            let known = (first.0 + ops.len() as u64).saturating_sub(row.first.0);
+            let known = (first_seq.0 + ops.len() as u64).saturating_sub(row.first.0);
             ops.extend(read_row(&row.ops)?.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)));
-            if ops.len() >= limit {
-                ops.truncate(limit);
+            if ops.len() > limit {
                 break;
             }
         }
-        Ok((first, ops))
+        let more = full || ops.len() > limit;
+        ops.truncate(limit);
+        Ok(History { first_seq, ops, more })
     }
 
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {

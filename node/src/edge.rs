@@ -104,13 +104,13 @@ impl EdgeNode {
         Self(ends)
     }
 
-    /// Says goodbye to every connection. Returns how many there were.
-    pub async fn drain(&self, code: CloseCode) -> usize {
+    /// Says goodbye to every connection and ends the hubs. Returns how many connections there were.
+    pub async fn stop(&self, code: CloseCode) -> usize {
         let mut count = 0;
         for hub in &self.0.hubs {
-            let (done, drained) = oneshot::channel();
-            hub.tell(Command::Drain { code, done }).await;
-            count += drained.await.unwrap_or(0);
+            let (done, stopped) = oneshot::channel();
+            hub.tell(Command::Stop { code, done }).await;
+            count += stopped.await.unwrap_or(0);
         }
         count
     }

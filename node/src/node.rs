@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use enfilade_actors::bus::LocalBus;
+use enfilade_actors::bus::{Edge, LocalBus};
 use enfilade_actors::host::{Clock, Host};
 use enfilade_actors::presence::EdgeId;
 use enfilade_actors::room::RoomSettings;
@@ -62,7 +62,7 @@ pub struct Node {
     pub address: SocketAddr,
     pub admin_address: SocketAddr,
     host: Host,
-    edge: EdgeNode,
+    edge: Arc<EdgeNode>,
     store: Arc<Sqlite>,
     ready: Arc<AtomicBool>,
     /// Stops the two ports, one before everything else and one after.
@@ -113,7 +113,7 @@ impl Node {
         let announcer = Arc::new(Announcer(bus.clone()));
         let people = People::open(directory, announcer, clock.clone(), &people_settings(config)).await?;
         let people = Arc::new(people);
-        let edge = EdgeNode::start(
+        let edge = Arc::new(EdgeNode::start(
             EdgeId(incarnation),
             incarnation.simple().to_string()[..8].to_owned(),
             bus.clone(),
@@ -126,14 +126,15 @@ impl Node {
                 allowed_origins: config.allowed_origins.0.clone(),
                 max_connections: config.max_connections,
             },
-        );
-        bus.connect(host.clone(), Arc::new(edge.clone()));
+        ));
+        let ends: Arc<dyn Edge> = edge.clone();
+        bus.connect(&host, Arc::downgrade(&ends));
         let content = Arc::new(Content { bus, log: log.clone() });
         let api = Api { people, rooms: content, site: Arc::new(site(config)?) };
         let ready = Arc::new(AtomicBool::new(true));
         let admin_state = Admin { host: host.clone(), log: log.clone(), metrics, ready: ready.clone() };
         let (stop_public, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let router = public_router(api, edge.clone());
+        let router = public_router(api, (*edge).clone());
         tracing::info!(%address, %admin_address, node = %incarnation, "the node serves");
         Ok(Self {
             address,
@@ -161,14 +162,14 @@ impl Node {
         self.ready.store(false, Ordering::Relaxed);
         self.stop_public.cancel();
         self.host.stop().await;
-        let told = self.edge.drain(CloseCode::GoingAway).await;
+        let told = self.edge.stop(CloseCode::GoingAway).await;
         tracing::info!(connections = told, "the node stops");
         let _ = self.public.await;
         self.stop_admin.cancel();
         let _ = self.admin.await;
         self.pruning.abort();
         let _ = self.pruning.await;
-        drop(self.store);
+        self.store.close().await;
     }
 }
 
@@ -222,7 +223,7 @@ async fn prune(log: Arc<dyn RoomLog>, clock: Arc<dyn Clock>, retention: Retentio
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old history was deleted"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old history cannot be deleted")
+                tracing::warn!(error = &error as &dyn std::error::Error, "old history cannot be deleted");
             }
         }
         tokio::time::sleep(PRUNE).await;

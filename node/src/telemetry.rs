@@ -22,9 +22,9 @@ pub(crate) fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if pretty {
-        builder.compact().init()
+        builder.compact().init();
     } else {
-        builder.json().flatten_event(true).init()
+        builder.json().flatten_event(true).init();
     }
     Ok(())
 }

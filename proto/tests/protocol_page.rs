@@ -2,6 +2,8 @@
 //!
 //! `BLESS=1 cargo test -p enfilade-proto --test protocol_page` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;

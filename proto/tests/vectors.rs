@@ -3,6 +3,8 @@
 //! `BLESS=1 cargo test -p enfilade-proto --test vectors` writes them anew. A change to an existing vector is a change to the
 //! protocol; new ones are welcome.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::path::PathBuf;
 

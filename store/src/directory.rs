@@ -163,27 +163,45 @@ pub enum Idempotency {
 #[async_trait]
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// # Errors
-    /// `Exists` when the username is taken.
+    /// `Exists` when the username or the id is taken.
     async fn create_user(&self, user: &NewUser) -> Result<(), StoreError>;
     async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError>;
     async fn user_by_name(&self, username: &Username) -> Result<Option<UserRow>, StoreError>;
+    /// # Errors
+    /// `Missing` when there is no such person.
     async fn rename_user(&self, id: UserId, name: &DisplayName) -> Result<(), StoreError>;
+    /// # Errors
+    /// `Missing` when there is no such person.
     async fn set_password_hash(&self, id: UserId, password_hash: &str) -> Result<(), StoreError>;
 
-    /// Stores a login and ends the person's oldest ones beyond `most`. Returns those that were ended.
+    /// Stores a login and ends the person's oldest ones beyond `most` (the new one stays in any case). Returns those
+    /// that were ended.
+    ///
+    /// # Errors
+    /// `Missing` when there is no such person, `Exists` when the id is taken.
     async fn create_login(&self, login: &LoginRow, most: u32) -> Result<Vec<LoginId>, StoreError>;
     async fn login(&self, id: LoginId) -> Result<Option<LoginRow>, StoreError>;
+    /// The logins of a person, the newest first.
     async fn logins(&self, user: UserId) -> Result<Vec<LoginRow>, StoreError>;
     /// Moves the counter from `from` to `from + 1`. False if it was not at `from`.
     async fn rotate_login(&self, id: LoginId, from: u64, now_ms: u64) -> Result<bool, StoreError>;
+    /// False if there was none.
     async fn end_login(&self, id: LoginId) -> Result<bool, StoreError>;
     /// Ends all logins of a person and returns them.
     async fn end_logins(&self, user: UserId) -> Result<Vec<LoginId>, StoreError>;
 
+    /// Stores a room with its owner as a member, and its link.
+    ///
+    /// # Errors
+    /// `Exists` when the id (or the hash of the link) is taken, `Missing` when there is no such owner.
     async fn create_room(&self, room: &NewRoom) -> Result<(), StoreError>;
     async fn room(&self, id: RoomId) -> Result<Option<RoomRow>, StoreError>;
+    /// False if there is no such room.
     async fn rename_room(&self, id: RoomId, title: &DisplayName) -> Result<bool, StoreError>;
-    /// Deletes a room with its log, checkpoint, links and members.
+    /// Deletes a room with its log, checkpoint, links and members. False if there is no such room.
+    ///
+    /// Once begun it is gone for everybody; what a failure leaves of its log goes with the next
+    /// [`prune`](crate::RoomLog::prune).
     async fn delete_room(&self, id: RoomId) -> Result<bool, StoreError>;
     /// The rooms a person is a member of, newest first, after the one that `after` names (created_ms, id).
     async fn rooms_of(
@@ -201,11 +219,18 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
         link: Option<LinkHash>,
         now_ms: u64,
     ) -> Result<Option<Access>, StoreError>;
+    /// # Errors
+    /// `Missing` when there is no such room, `Exists` when the id or the hash is taken.
     async fn create_link(&self, room: RoomId, link: &NewLink) -> Result<(), StoreError>;
+    /// The links of a room, the oldest first; those that expired, too.
     async fn links(&self, room: RoomId) -> Result<Vec<LinkRow>, StoreError>;
-    /// Revokes a link and ends the memberships that came through it.
+    /// Revokes a link and ends the memberships that came through it. False if the room has no such link.
     async fn revoke_link(&self, room: RoomId, link: LinkId) -> Result<bool, StoreError>;
-    /// Makes a person a member; a better role that they have already stays.
+    /// Makes a person a member; a better role that they have already stays. Of two equal roles, the one that came
+    /// through no link is the better.
+    ///
+    /// # Errors
+    /// `Missing` when there is no such room or person, or the room has no such link.
     async fn put_member(
         &self,
         room: RoomId,
@@ -213,6 +238,7 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
         role: Role,
         via: Option<LinkId>,
     ) -> Result<(), StoreError>;
+    /// The members of a room by id, after the one given.
     async fn members(
         &self,
         room: RoomId,
@@ -221,7 +247,8 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<MemberRow>, StoreError>;
     /// False if they were no member. The last owner cannot be removed while there are other members: `Exists`.
     async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool, StoreError>;
-    /// The person has seen everything through `seq`; an older mark does not replace a newer.
+    /// The person has seen everything through `seq`; an older mark does not replace a newer. Guests, who have no
+    /// account, get no mark, nor does a room that does not exist.
     async fn mark_read(&self, room: RoomId, user: UserId, seq: Seq) -> Result<(), StoreError>;
 
     /// A secret of the whole cluster, by name: the first one offered is kept for ever, and everybody gets that one.
@@ -235,7 +262,8 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
         fingerprint: &[u8; 32],
         now_ms: u64,
     ) -> Result<Idempotency, StoreError>;
-    /// Remembers the answer, or (None) frees the key because the request failed on our side.
+    /// Remembers the answer, or (None) frees the key because the request failed on our side. Nothing happens if the
+    /// key was answered or forgotten meanwhile.
     async fn finish_idempotent(
         &self,
         key: &str,

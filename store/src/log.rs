@@ -66,7 +66,8 @@ pub struct LogRow {
 pub trait RoomLog: fmt::Debug + Send + Sync + 'static {
     /// Writes batches in one durable commit, each only if `writer` owns its room's shard in the batch's epoch, and only if it
     /// continues the room's log: its first seq is the one after the last that was written (1 in a new room). Batches of one
-    /// room in one call must continue one another in one epoch; one that does not is fenced.
+    /// room in one call must continue one another in one epoch; from the first that does not, or that is fenced, all later
+    /// ones of the room are fenced.
     /// Answers in the order of the batches. When it returns `Committed`, the data is on disk.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ use super::problem::Problem;
 use super::{Api, cookie, same_site, schema};
 use crate::people::{ACCESS_LIFE_MS, Refusal, Session, SignUp, Whence};
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SignUp)]
 pub(super) struct SignUpBody {
     /// 3 to 32 of a-z, 0-9, '.', '_' and '-'; upper case is folded.
     #[schema(example = "ada", min_length = 3, max_length = 32)]
@@ -28,7 +29,8 @@ pub(super) struct SignUpBody {
     name: Option<String>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SignIn)]
 pub(super) struct SignInBody {
     #[schema(example = "ada")]
     username: String,
@@ -37,6 +39,7 @@ pub(super) struct SignInBody {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = SignOut)]
 pub(super) struct SignOutBody {
     /// On all devices, not just on this one.
     #[serde(default)]
@@ -44,7 +47,8 @@ pub(super) struct SignOutBody {
 }
 
 /// A signed-in person's access token. The refresh token comes as a cookie.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedIn)]
 pub(super) struct SignedInBody {
     access_token: String,
     /// In seconds.
@@ -55,6 +59,7 @@ pub(super) struct SignedInBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Logins)]
 pub(super) struct LoginsBody {
     logins: Vec<LoginBody>,
 }

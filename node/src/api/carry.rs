@@ -1,7 +1,7 @@
 //! A request that changes something is carried to its end, even if the one who asked has left.
 //!
-//! The server drops a handler when its connection closes. Between a commit and its announcement that would leave sockets
-//! open that should close, and an `Idempotency-Key` without its answer.
+//! The server drops a handler when its connection closes. Between a commit and its announcement that would
+//! leave sockets open that should close, and an `Idempotency-Key` without its answer.
 
 use axum::extract::Request;
 use axum::middleware::Next;

@@ -18,7 +18,7 @@ use super::extract::{JsonBody, PathOf, QueryOf};
 use super::idempotency::IdempotencyHeader;
 use super::page::within;
 use super::problem::Problem;
-use super::rooms::{LinkHeader, Submission};
+use super::rooms::{History, LinkHeader, Submission};
 use super::{Api, schema};
 use crate::people::{Admission, Refusal};
 
@@ -46,7 +46,7 @@ pub(super) struct HistoryBody {
     first_seq: Seq,
     #[schema(value_type = Vec<schema::LoggedOp>)]
     ops: Vec<LoggedOp>,
-    /// `after` of the next page, if there may be one.
+    /// `after` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     next: Option<Seq>,
@@ -65,11 +65,13 @@ pub(super) struct HistoryQuery {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Submission)]
 pub(super) struct SubmitBody {
     /// The client that the op id belongs to.
     #[schema(value_type = Uuid)]
     client: ClientId,
-    /// Starts above 0 and only grows. `(client, op_id)` names the op for ever: sent again, it is applied once.
+    /// Starts above 0 and only grows. `(client, op_id)` names the op for ever: sent again, it is applied
+    /// once.
     #[schema(value_type = u64, minimum = 1)]
     op_id: OpId,
     #[schema(value_type = schema::Op)]
@@ -77,6 +79,7 @@ pub(super) struct SubmitBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Accepted)]
 pub(super) struct AcceptedBody {
     /// The op's place in the history.
     #[schema(value_type = u64)]
@@ -133,8 +136,8 @@ pub(super) async fn history(
     let room = RoomId(room);
     let limit = within(query.limit.unwrap_or(MOST_OPS), MOST_OPS)? as usize;
     api.people.access(room, &caller.visitor()).await?;
-    let (first_seq, ops) = api.rooms.history(room, query.after, limit).await?;
-    let next = (ops.len() >= limit).then(|| Seq((first_seq.0 + ops.len() as u64).saturating_sub(1)));
+    let History { first_seq, ops, more } = api.rooms.history(room, query.after, limit).await?;
+    let next = more.then(|| Seq((first_seq.0 + ops.len() as u64).saturating_sub(1)));
     let codec = wanted(&headers);
     Ok(written(codec, codec.encode_value(&HistoryBody { first_seq, ops, next })))
 }

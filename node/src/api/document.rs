@@ -7,7 +7,9 @@ use axum::{Router, body::Bytes};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Components, ContentBuilder, Info, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{
+    Components, ContentBuilder, Info, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem;
@@ -33,6 +35,9 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         .into(),
     );
     for operation in document.paths.paths.values_mut().flat_map(operations) {
+        for (status, response) in &mut operation.responses.responses {
+            describe(status, response);
+        }
         let problem = RefOr::Ref(Ref::from_response_name("Problem"));
         operation.responses.responses.insert("default".to_owned(), problem);
     }
@@ -41,8 +46,8 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 /// The document and the page.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
-    let json = Bytes::from(enfilade_proto::Codec::Json.encode_value(&document));
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &OpenApi) -> Router<S> {
+    let json = Bytes::from(enfilade_proto::Codec::Json.encode_value(document));
     let serve = async move || {
         ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], json.clone()).into_response()
     };
@@ -56,10 +61,10 @@ fn info() -> Info {
         .title("Enfilade")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Rooms that people draw, write and talk in together. Everything that the socket can do to durable state, \
-             this can do too. Times are milliseconds since 1970. Send the access token as `Authorization: Bearer …`; \
-             without one you are a guest. Send the secret of a share link as `Enfilade-Link: …`. Skip fields that you \
-             do not know: there will be more.",
+            "Rooms that people draw, write and talk in together. Everything that the socket can do to durable \
+             state, this can do too. Times are milliseconds since 1970. Send the access token as \
+             `Authorization: Bearer …`; without one you are a guest. Send the secret of a share link as \
+             `Enfilade-Link: …`. Skip fields that you do not know: there will be more.",
         ))
         .build()
 }
@@ -77,6 +82,20 @@ fn add_components(components: &mut Components) {
         "refresh_cookie",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-enfilade"))),
     );
+}
+
+/// A description is required, and the summary has said it all.
+fn describe(status: &str, response: &mut RefOr<Response>) {
+    if let RefOr::T(response) = response
+        && response.description.is_empty()
+    {
+        let text = match status {
+            "201" => "It was made",
+            "204" => "It was done",
+            _ => "What was asked for",
+        };
+        text.clone_into(&mut response.description);
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

@@ -1,8 +1,9 @@
 //! `Idempotency-Key`: a POST that is sent again is answered as it was the first time, for a day.
 //!
-//! Keys belong to the person, or to the address of a guest. Remembered is what will not get better by itself: successes and
-//! the client's own mistakes; not our failures, nor refusals that invite to try again. What is remembered may contain the
-//! secret of a link, which the store must not know, so it is encrypted under the key itself; of the key, the store has a hash.
+//! Keys belong to the person, or to the address of a guest. Remembered is what will not get better by itself:
+//! successes and the client's own mistakes; not our failures, nor refusals that invite to try again. What is
+//! remembered may contain the secret of a link, which the store must not know, so it is encrypted under the
+//! key itself; of the key, the store has a hash.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -38,8 +39,8 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "only describes the header")]
 pub(super) struct IdempotencyHeader {
-    /// Any text of yours, a random UUID for instance. The same request under the same key is carried out once, and
-    /// answered alike for 24 hours.
+    /// Any text of yours, a random UUID for instance. The same request under the same key is carried out
+    /// once, and answered alike for 24 hours.
     #[param(rename = "Idempotency-Key", max_length = 255)]
     key: Option<String>,
 }
@@ -72,6 +73,7 @@ async fn answer_once(
     let (parts, body) = request.into_parts();
     let caller = Caller::of(&parts, api)?;
     let slot = Slot::new(&caller, check_key(key)?);
+    api.people.count_key(caller.user(), caller.address)?;
     let body = whole_body(Request::from_parts(parts.clone(), body), api).await?;
     let fingerprint = fingerprint(&parts.method, &parts.uri.to_string(), &parts.headers, &body);
 

@@ -28,6 +28,7 @@ pub(super) struct MemberBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Members)]
 pub(super) struct MembersBody {
     members: Vec<MemberBody>,
     /// `after` of the next page, if there is one.

@@ -1,7 +1,8 @@
 //! The HTTP API: a thin shell around [`People`] and [`Rooms`], and its own description.
 //!
-//! [`router`] is all that the server needs. The accept loop has to put a [`PeerAddr`] into the extensions of each request.
-//! Everything under `/api` answers with problems, never with bare statuses; nothing changes by `GET`.
+//! [`router`] is all that the server needs. The accept loop has to put a [`PeerAddr`] into the extensions of
+//! each request. Everything under `/api` answers with problems, never with bare statuses; nothing changes by
+//! `GET`.
 
 mod auth;
 mod caller;
@@ -36,7 +37,7 @@ use crate::people::People;
 pub use document::document;
 pub use peer::{InvalidNetwork, InvalidOrigin, Network, PeerAddr, SiteOrigin, client_address, seen_origin};
 pub use problem::Problem;
-pub use rooms::{Rooms, Submission};
+pub use rooms::{History, Rooms, Submission};
 
 /// Bytes of a body. Ops are smaller by far; files travel another way.
 pub const BODY_BYTES: usize = 1024 * 1024;
@@ -63,8 +64,9 @@ pub fn router(api: Api) -> axum::Router {
     let (routes, document) = routes().split_for_parts();
     routes
         .layer(from_fn_with_state(api.clone(), idempotency::remember))
-        .merge(document::routes(document::complete(document)))
+        .merge(document::routes(&document::complete(document)))
         .route("/api", any(problem::no_such_path))
+        .route("/api/", any(problem::no_such_path))
         .route("/api/{*rest}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(from_fn(carry::carry))

@@ -53,7 +53,8 @@ pub(super) fn within(limit: u32, most: u32) -> Result<u32, Refusal> {
     }
 }
 
-/// Cuts off the one item more that was read to see whether there are any; returns the cursor of the next page if so.
+/// Cuts off the one item more that was read to see whether there are any; returns the cursor of the next page
+/// if so.
 pub(super) fn cut<T, C: Cursor>(
     items: &mut Vec<T>,
     limit: u32,

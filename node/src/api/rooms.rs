@@ -31,11 +31,21 @@ pub trait Rooms: fmt::Debug + Send + Sync + 'static {
     /// The room as it is now: its position and its snapshot, a `Snapshot` written in `codec`.
     async fn snapshot(&self, room: RoomId, codec: Codec) -> Result<(Position, Bytes), Refusal>;
 
-    /// At most `limit` ops after `after`, and the seq of the first of them (or the one that the next op will have).
-    async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<(Seq, Vec<LoggedOp>), Refusal>;
+    /// The ops after `after`: at most `limit`, and fewer if they would be too much to send at once.
+    async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal>;
 
     /// Has the room take an op. Returns its seq after the commit; the same op again has the same seq.
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal>;
+}
+
+/// A part of a room's history.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The seq of the first of these ops; of the next op of the room, if there are none.
+    pub first_seq: Seq,
+    pub ops: Vec<LoggedOp>,
+    /// Whether there are more after these.
+    pub more: bool,
 }
 
 /// An op on its way to its room.
@@ -61,6 +71,7 @@ pub(super) struct LinkHeader {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewRoom)]
 pub(super) struct NewRoomBody {
     #[schema(value_type = schema::RoomKind)]
     kind: RoomKind,
@@ -69,6 +80,7 @@ pub(super) struct NewRoomBody {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RoomChange)]
 pub(super) struct RenameRoomBody {
     #[schema(example = "Sketches", max_length = 64)]
     title: Option<String>,
@@ -95,6 +107,7 @@ pub(super) struct RoomBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rooms)]
 pub(super) struct RoomsBody {
     rooms: Vec<RoomBody>,
     /// `after` of the next page, if there is one.

@@ -1,7 +1,8 @@
 //! Requests that rest on the cookie must come from our own pages.
 //!
-//! The cookie is `SameSite=Strict` already; this is for browsers and subdomains that see it differently. Programs that are no
-//! browsers send neither header and pass: nobody can make them send a cookie that is not theirs.
+//! The cookie is `SameSite=Strict` already; this is for browsers and subdomains that see it differently.
+//! Programs that are no browsers send neither header and pass: nobody can make them send a cookie that is not
+//! theirs.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};

@@ -20,6 +20,7 @@ use super::rooms::LinkHeader;
 use super::{Api, schema};
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LinkRequest)]
 pub(super) struct NewLinkBody {
     /// What those who come through the link may do.
     #[schema(value_type = schema::Role)]
@@ -54,6 +55,7 @@ pub(super) struct LinkBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Links)]
 pub(super) struct LinksBody {
     links: Vec<LinkBody>,
 }

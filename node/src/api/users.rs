@@ -25,6 +25,7 @@ pub(super) struct ProfileBody {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ProfileChange)]
 pub(super) struct RenameUserBody {
     #[schema(example = "Ada L.", max_length = 64)]
     name: Option<String>,

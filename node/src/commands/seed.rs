@@ -40,6 +40,7 @@ impl Seed {
             board(&store, &host, number, owner).await?;
         }
         host.stop().await;
+        store.close().await;
         println!("{} people and {} boards are there", self.people, self.boards);
         Ok(())
     }

@@ -79,8 +79,7 @@ async fn hello(
     inbox: &mut Inbox,
 ) -> Result<Greeted, Failure> {
     loop {
-        let came = inbox.feed(&mut bytes).map_err(Failure::close)?;
-        let mut came = came.into_iter();
+        let mut came = inbox.feed(&mut bytes).into_iter();
         for inbound in came.by_ref() {
             match inbound {
                 Inbound::Request {
@@ -101,10 +100,11 @@ async fn hello(
                     return Err(Failure::error(CloseCode::Malformed, None, error));
                 }
                 Inbound::Ping(payload) => {
-                    write_all(socket, &frame::pong(&payload)).await.map_err(|_| Failure::Lost)?
+                    write_all(socket, &frame::pong(&payload)).await.map_err(|_| Failure::Lost)?;
                 }
                 Inbound::Pong => {}
                 Inbound::Close => return Err(Failure::Lost),
+                Inbound::Broken(code) => return Err(Failure::close(code)),
             }
         }
         bytes = read_some(socket).await.map_err(|_| Failure::Lost)?;
@@ -152,12 +152,11 @@ async fn enter(
 ) {
     let Greeted { id, hello, principal, rest } = greeted;
     let codec = inbox.codec();
-    let resume = ends.people.resume_token(&principal);
     let welcome = Welcome {
         user: principal.user.clone(),
         node: ends.node.clone(),
         ping_ms: PING_MS,
-        resume: resume.clone(),
+        resume: ends.people.resume_token(&principal),
         limits: Limits::default(),
     };
     let message = frame::message(codec == Codec::Json, &codec.encode(id, "welcome", &welcome));
@@ -173,7 +172,6 @@ async fn enter(
         codec,
         client: hello.client,
         principal: principal.clone(),
-        resume,
         heard: heard.clone(),
     };
     ends.hubs[hub].tell(Command::Open { opening, opened }).await;

@@ -14,9 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use enfilade_actors::bus::Notice;
 use enfilade_proto::limits::{PING_MS, SILENCE_MS};
-use enfilade_proto::{
-    CloseCode, Closing, Codec, ErrorCode, Head, LoginId, Ping, Reconnecting, RoomId, SignalOut,
-};
+use enfilade_proto::{CloseCode, Closing, Codec, ErrorCode, Head, LoginId, Ping, RoomId, SignalOut};
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -86,8 +84,8 @@ pub(crate) enum Command {
     EndLogin(LoginId),
     /// Everybody in the room has to be looked at again.
     Recheck(RoomId),
-    /// Tell everybody to go elsewhere, or to come back later.
-    Drain {
+    /// Say goodbye to everybody, and end.
+    Stop {
         code: CloseCode,
         done: oneshot::Sender<usize>,
     },
@@ -159,6 +157,7 @@ struct Hub {
     /// Rooms to be flushed, by when.
     due: BTreeSet<(u64, RoomId)>,
     wheel: super::wheel::Wheel<ConnectionId>,
+    stopped: bool,
 }
 
 impl Pipe for TcpStream {
@@ -180,6 +179,7 @@ pub(crate) async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
         rooms: HashMap::new(),
         due: BTreeSet::new(),
         wheel: super::wheel::Wheel::new(0),
+        stopped: false,
     };
     let mut batch = Vec::with_capacity(CHUNK);
     loop {
@@ -196,6 +196,9 @@ pub(crate) async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
         }
         for command in batch.drain(..) {
             hub.handle(command).await;
+        }
+        if hub.stopped {
+            return;
         }
         hub.deliver().await;
         hub.attend();
@@ -221,7 +224,7 @@ impl Hub {
             Command::Closed(who) => self.remove(who),
             Command::Send { to, frame } => self.send(to, &[frame]),
             Command::Join { who, membership, joining, reply } => {
-                self.join(who, membership, joining, reply).await
+                self.join(who, membership, joining, reply).await;
             }
             Command::Reset { who, room, joining } => self.reset(who, room, joining).await,
             Command::Leave { who, room } => self.leave(who, room, true),
@@ -235,11 +238,11 @@ impl Hub {
             Command::Writable(who) => self.writable(who),
             Command::Close { who, code } => self.close(who, code),
             Command::EndLogin(login) => {
-                self.close_where(CloseCode::SignedOut, |it| it.login() == Some(login))
+                self.close_where(CloseCode::SignedOut, |it| it.login() == Some(login));
             }
             Command::Recheck(room) => self.recheck(room),
-            Command::Drain { code, done } => {
-                let _ = done.send(self.drain(code));
+            Command::Stop { code, done } => {
+                let _ = done.send(self.stop(code));
             }
         }
     }
@@ -312,7 +315,10 @@ impl Hub {
         let now_ms = self.now_ms();
         let Some(connection) = self.connection(who) else { return };
         match connection.out.resume(&*connection.socket, now_ms) {
-            Written::Done => self.catch_up(who),
+            Written::Done => {
+                metrics::counter!("enfilade_slow_total", "step" => "caught_up").increment(1);
+                self.catch_up(who);
+            }
             written => self.after_write(who, written, false),
         }
     }
@@ -325,7 +331,7 @@ impl Hub {
             if connection.out.is_blocked() {
                 return;
             }
-            let Some((id, after)) = connection.out.take_late(now_ms) else { return };
+            let Some((id, after)) = connection.out.take_late() else { return };
             let codec = connection.codec;
             let Some(room) = self.rooms.get(&id) else { continue };
             let news = room.room.news_until(after, room.cursor);
@@ -336,7 +342,6 @@ impl Hub {
             let Some(bytes) = news.frames(codec, Want::NoSignals) else { continue };
             let Some(connection) = self.connection(who) else { return };
             let written = connection.out.send_news(id, after, &bytes, &*connection.socket, now_ms);
-            metrics::counter!("enfilade_slow_total", "step" => "caught_up").increment(1);
             self.after_write(who, written, false);
         }
     }
@@ -379,19 +384,10 @@ impl Hub {
         }
     }
 
-    fn drain(&mut self, code: CloseCode) -> usize {
+    fn stop(&mut self, code: CloseCode) -> usize {
         let count = self.connections.len();
-        let everybody: Vec<ConnectionId> = self.connections.iter().map(|(_, it)| it.id).collect();
-        for who in everybody {
-            let Some(connection) = self.connection(who) else { continue };
-            let codec = connection.codec;
-            let going = Reconnecting { after_ms: 0, resume: connection.resume.clone() };
-            if code == CloseCode::Drained {
-                let message = frame::message(codec == Codec::Json, &codec.encode(None, "reconnect", &going));
-                self.send_last(who, &[message]);
-            }
-            self.close(who, code);
-        }
+        self.close_where(code, |_| true);
+        self.stopped = true;
         count
     }
 

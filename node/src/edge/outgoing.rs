@@ -113,16 +113,13 @@ impl Outgoing {
     /// The socket can be written again: first what is queued. `Done` means that late rooms may catch up now.
     pub(crate) fn resume(&mut self, pipe: &impl Pipe, now_ms: u64) -> Written {
         self.stalled_since = None;
+        self.spared_until = now_ms + SPARED_MS;
         self.write_queue(pipe, now_ms)
     }
 
     /// The next room that has to catch up.
-    pub(crate) fn take_late(&mut self, now_ms: u64) -> Option<(RoomId, Cursor)> {
-        let late = self.late.pop();
-        if late.is_some() {
-            self.spared_until = now_ms + SPARED_MS;
-        }
-        late
+    pub(crate) fn take_late(&mut self) -> Option<(RoomId, Cursor)> {
+        self.late.pop()
     }
 
     pub(crate) fn forget_room(&mut self, room: RoomId) {
@@ -196,8 +193,8 @@ mod tests {
         assert_eq!(out.resume(&pipe, 10), Written::Done);
         assert_eq!(*pipe.taken.borrow(), b"12345");
         // The first news went as a whole in the end, so only what came after it is missing.
-        assert_eq!(out.take_late(10), Some((ROOM, at(8))));
-        assert_eq!(out.take_late(10), None);
+        assert_eq!(out.take_late(), Some((ROOM, at(8))));
+        assert_eq!(out.take_late(), None);
         assert!(!out.takes_signals(10) && out.takes_signals(10 + SPARED_MS));
     }
 
@@ -231,7 +228,7 @@ mod tests {
                     // All of it will go, or none.
                     if !was_blocked && pipe.taken.borrow().len() > before { sent.extend_from_slice(&bytes); }
                 } else {
-                    out.send(&[bytes.clone()], &pipe, 0);
+                    out.send(std::slice::from_ref(&bytes), &pipe, 0);
                     sent.extend_from_slice(&bytes);
                 }
             }

@@ -49,6 +49,8 @@ pub(crate) enum Inbound {
     Ping(Bytes),
     Pong,
     Close,
+    /// The client broke the rules of WebSocket: nothing comes after this.
+    Broken(CloseCode),
 }
 
 /// Takes bytes apart. Replies go out in the codec of the handshake, or of the first frame.
@@ -67,12 +69,10 @@ impl Inbox {
         self.codec.unwrap_or(Codec::Json)
     }
 
-    /// # Errors
-    /// The code to close with, when the client broke the rules of WebSocket.
-    pub(crate) fn feed(&mut self, bytes: &mut [u8]) -> Result<Vec<Inbound>, CloseCode> {
+    pub(crate) fn feed(&mut self, bytes: &mut [u8]) -> Vec<Inbound> {
         let Self { parser, codec } = self;
         let mut came = Vec::new();
-        parser.feed(bytes, |event| match event {
+        let fed = parser.feed(bytes, |event| match event {
             Event::Message { text, payload } => {
                 let written_in = if text { Codec::Json } else { Codec::MessagePack };
                 codec.get_or_insert(written_in);
@@ -89,8 +89,9 @@ impl Inbox {
             Event::Ping(payload) => came.push(Inbound::Ping(Bytes::copy_from_slice(payload))),
             Event::Pong => came.push(Inbound::Pong),
             Event::Close => came.push(Inbound::Close),
-        })?;
-        Ok(came)
+        });
+        came.extend(fed.err().map(Inbound::Broken));
+        came
     }
 }
 
@@ -179,8 +180,7 @@ impl Reader {
                 return End::Gone;
             }
             match self.read_some() {
-                Ok(Ok(more)) => came = more,
-                Ok(Err(code)) => return End::Close(code),
+                Ok(more) => came = more,
                 Err(_) => return End::Gone,
             }
         }
@@ -191,7 +191,7 @@ impl Reader {
         poll_fn(|context| self.socket.poll_read_ready(context)).await
     }
 
-    fn read_some(&mut self) -> io::Result<Result<Vec<Inbound>, CloseCode>> {
+    fn read_some(&mut self) -> io::Result<Vec<Inbound>> {
         SCRATCH.with_borrow_mut(|scratch| match self.socket.try_read(scratch) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
@@ -199,7 +199,7 @@ impl Reader {
                 metrics::counter!("enfilade_received_bytes_total").increment(read as u64);
                 Ok(self.inbox.feed(&mut scratch[..read]))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Ok(Vec::new())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
             Err(error) => Err(error),
         })
     }
@@ -242,6 +242,7 @@ impl Reader {
                 self.tell(Command::Send { to: self.connection, frame: frame::close_reply() }).await;
                 Err(End::Gone)
             }
+            Inbound::Broken(code) => Err(End::Close(code)),
         }
     }
 

@@ -49,9 +49,9 @@ mod tests {
         wheel.wake_at(103, 'b');
         wheel.wake_at(50, 'c');
         wheel.wake_at(100_000, 'd');
-        assert_eq!(wheel.turn(100), []);
+        assert!(wheel.turn(100).is_empty());
         assert_eq!(wheel.turn(101), ['a', 'c']);
-        assert_eq!(wheel.turn(102), []);
+        assert!(wheel.turn(102).is_empty());
         assert_eq!(wheel.turn(160), ['b']);
         assert_eq!(wheel.turn(163), ['d']);
     }

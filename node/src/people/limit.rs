@@ -1,7 +1,8 @@
 //! How often somebody may try: token buckets, one for each account or address.
 //!
-//! A bucket is a single number, the time at which it will be full again (the generic cell rate algorithm), so a full one
-//! need not be kept at all. They belong to this process; behind n nodes a person has n times as many tries.
+//! A bucket is a single number, the time at which it will be full again (the generic cell rate algorithm), so
+//! a full one need not be kept at all. They belong to this process; behind n nodes a person has n times as
+//! many tries.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -31,6 +32,8 @@ pub struct LimitSettings {
     pub refresh_per_address: Rate,
     /// Of a signed-in person, or of an address for guests.
     pub rooms_per_person: Rate,
+    /// Requests with an `Idempotency-Key`, each of which is remembered for a day.
+    pub keys_per_person: Rate,
 }
 
 /// Generous: a class of pupils behind one address signs up in a minute, and nobody guesses passwords.
@@ -42,6 +45,7 @@ impl Default for LimitSettings {
             sign_up_per_address: Rate { burst: 60, every_ms: 10_000 },
             refresh_per_address: Rate { burst: 600, every_ms: 100 },
             rooms_per_person: Rate { burst: 300, every_ms: 3_600 },
+            keys_per_person: Rate { burst: 1_000, every_ms: 1_000 },
         }
     }
 }
@@ -59,11 +63,17 @@ impl From<IpAddr> for AddressKey {
     }
 }
 
-/// Who makes rooms.
+/// Who makes things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Maker {
     Person(UserId),
     Address(AddressKey),
+}
+
+impl Maker {
+    pub(super) fn of(user: Option<UserId>, address: IpAddr) -> Self {
+        user.map_or_else(|| Self::Address(address.into()), Self::Person)
+    }
 }
 
 /// Token buckets under one rate. Pure: the time is handed in and may stand still.
@@ -130,6 +140,7 @@ pub(super) struct Limits {
     sign_up: Mutex<Buckets<AddressKey>>,
     refresh: Mutex<Buckets<AddressKey>>,
     rooms: Mutex<Buckets<Maker>>,
+    keys: Mutex<Buckets<Maker>>,
 }
 
 /// A username, in a form that is as large as the largest and no larger.
@@ -144,6 +155,7 @@ impl Limits {
             sign_up: Mutex::new(Buckets::new(settings.sign_up_per_address, KEYS)),
             refresh: Mutex::new(Buckets::new(settings.refresh_per_address, KEYS)),
             rooms: Mutex::new(Buckets::new(settings.rooms_per_person, KEYS)),
+            keys: Mutex::new(Buckets::new(settings.keys_per_person, KEYS)),
         }
     }
 
@@ -176,6 +188,10 @@ impl Limits {
 
     pub(super) fn room(&self, maker: Maker, now_ms: u64) -> Result<(), Refusal> {
         take(&self.rooms, maker, now_ms, "too many new rooms")
+    }
+
+    pub(super) fn key(&self, maker: Maker, now_ms: u64) -> Result<(), Refusal> {
+        take(&self.keys, maker, now_ms, "too many requests with an Idempotency-Key")
     }
 }
 
@@ -265,7 +281,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any stretch of time a key gets at most its burst and what that time allows; and waiting as told is enough.
+        /// In any stretch of time a key gets at most its burst and what that time allows; and waiting as told
+        /// is enough.
         #[test]
         fn nobody_gets_more_than_the_rate(
             steps in prop::collection::vec((0u8..4, 0u64..3_000), 1..200),

@@ -1,13 +1,14 @@
 //! Refresh tokens, and what the presented one means for its login.
 //!
-//! A login is one row for as long as a device stays signed in, so its refresh tokens need none of their own: a token is the
-//! login's id and counter under a MAC of the login's own key. Each refresh moves the counter by one. A token that was
-//! replaced long ago can only be a stolen one (or its thief's victim's), so it ends the login.
+//! A login is one row for as long as a device stays signed in, so its refresh tokens need none of their own:
+//! a token is the login's id and counter under a MAC of the login's own key. Each refresh moves the counter
+//! by one. A token that was replaced long ago can only be a stolen one (or its thief's victim's), so it ends
+//! the login.
 //!
-//! Two exceptions, or people are signed out for nothing: the token just before the current one (the answer that carried the
-//! current one was lost), and any token within [`GRACE_MS`] of a rotation (several tabs refresh at once). Both are
-//! answered with the current token. This is laxer than strict rotation: a thief who always refreshes in turn with the
-//! owner is not noticed, though the thirty days still end him.
+//! Two exceptions, or people are signed out for nothing: the token just before the current one (the answer
+//! that carried the current one was lost), and any token within [`GRACE_MS`] of a rotation (several tabs
+//! refresh at once). Both are answered with the current token. This is laxer than strict rotation: a thief
+//! who always refreshes in turn with the owner is not noticed, though the thirty days still end him.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -202,8 +203,9 @@ mod tests {
     }
 
     proptest! {
-        /// One login under any order of refreshes, old tokens and pauses: it never accepts what it has not issued, never
-        /// hands out anything but the current token, and ends exactly when an old token comes late.
+        /// One login under any order of refreshes, old tokens and pauses: it never accepts what it has not
+        /// issued, never hands out anything but the current token, and ends exactly when an old token comes
+        /// late.
         #[test]
         fn a_login_is_ended_by_old_tokens_and_by_nothing_else(
             steps in prop::collection::vec((0u64..12, 0u64..30_000), 1..80),

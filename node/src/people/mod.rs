@@ -1,10 +1,11 @@
 //! People: who they are, their devices, their rooms and the links to them.
 //!
-//! [`People`] is what sockets and HTTP both ask; it knows neither. The parts below it are pure where they decide: a refresh
-//! token is judged in `login`, tries are counted in `limit`, ended logins are remembered in `revoked`.
+//! [`People`] is what sockets and HTTP both ask; it knows neither. The parts below it are pure where they
+//! decide: a refresh token is judged in `login`, tries are counted in `limit`, ended logins are remembered in
+//! `revoked`.
 //!
-//! Whoever calls a method that changes something carries it to its end: a future that is dropped between the commit and
-//! the announcement leaves sockets open that should close.
+//! Whoever calls a method that changes something carries it to its end: a future that is dropped between the
+//! commit and the announcement leaves sockets open that should close.
 
 mod changes;
 mod clock;
@@ -21,12 +22,14 @@ mod rooms;
 mod signing;
 mod token;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use enfilade_proto::{ClientId, DisplayName, ErrorCode, LoginId, User, UserId};
 use enfilade_store::{Directory, StoreError};
-use hmac::Mac;
+use hmac::{Hmac, Mac};
 use jsonwebtoken::jwk::JwkSet;
+use sha2::Sha256;
 use uuid::Uuid;
 
 pub use changes::AccessChanges;
@@ -41,7 +44,7 @@ pub use rooms::{Admission, MadeRoom, NewRoomRequest};
 pub use signing::{Profile, Session, SignUp, Whence};
 pub use token::ACCESS_LIFE_MS;
 
-use limit::Limits;
+use limit::{Limits, Maker};
 use resume::ResumeTokens;
 use revoked::Revoked;
 use token::{AccessTokens, TokenError};
@@ -82,7 +85,7 @@ pub struct People {
     access_tokens: AccessTokens,
     resume_tokens: ResumeTokens,
     /// Makes ids for guests that come without one.
-    guest_key: Vec<u8>,
+    guest_mac: Hmac<Sha256>,
     revoked: Mutex<Revoked>,
     limits: Limits,
 }
@@ -99,7 +102,7 @@ impl People {
         let secret = async |name| directory.secret(name, &rand::random::<[u8; 32]>()).await;
         let access_tokens = AccessTokens::new(&secret("signing-key").await?, &settings.issuer)?;
         let resume_tokens = ResumeTokens::new(&secret("resume-key").await?);
-        let guest_key = secret("guest-key").await?;
+        let guest_mac = mac::keyed(&secret("guest-key").await?);
         Ok(Self {
             directory,
             changes,
@@ -107,7 +110,7 @@ impl People {
             passwords: Passwords::new(&settings.hashing)?,
             access_tokens,
             resume_tokens,
-            guest_key,
+            guest_mac,
             revoked: Mutex::default(),
             limits: Limits::new(&settings.limits),
         })
@@ -136,12 +139,12 @@ impl People {
         Principal { user, signed_in: None }
     }
 
-    /// The guest who speaks over HTTP without a name: one person for one client and one link, so that what is sent again has
-    /// the same author.
+    /// The guest who speaks over HTTP without a name: one person for one client and one link, so that what is
+    /// sent again has the same author.
     #[must_use]
     pub fn guest_of(&self, client: ClientId, visitor: &Visitor) -> User {
         let link = visitor.link.map_or([0; 32], |link| link.0);
-        let mac = mac::keyed(&self.guest_key).chain_update(client.0.as_bytes()).chain_update(link);
+        let mac = self.guest_mac.clone().chain_update(client.0.as_bytes()).chain_update(link);
         let mut id = [0; 16];
         id.copy_from_slice(&mac.finalize().into_bytes()[..16]);
         User { id: UserId(uuid::Builder::from_custom_bytes(id).into_uuid()), name: guest_name(), guest: true }
@@ -176,6 +179,15 @@ impl People {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(login, now_ms);
     }
 
+    /// Counts a request under an `Idempotency-Key`: each is remembered for a day, so there must not be too
+    /// many.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn count_key(&self, user: Option<UserId>, address: IpAddr) -> Result<(), Refusal> {
+        self.limits.key(Maker::of(user, address), self.now_ms())
+    }
+
     #[must_use]
     pub fn directory(&self) -> &Arc<dyn Directory> {
         &self.directory
@@ -199,4 +211,21 @@ fn may_have_happened<T>(outcome: &Result<T, StoreError>) -> bool {
 fn guest_name() -> DisplayName {
     #[expect(clippy::expect_used, reason = "the name is a good one, tested below")]
     DisplayName::new("Guest").expect("a good name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_announced_as_well() {
+        assert!(may_have_happened(&Ok(())));
+        assert!(may_have_happened::<()>(&Err(StoreError::UnknownOutcome("lost".into()))));
+        assert!(!may_have_happened::<()>(&Err(StoreError::Unavailable("down".into()))));
+    }
+
+    #[test]
+    fn the_name_of_nameless_guests_is_a_good_one() {
+        assert_eq!(guest_name().as_str(), "Guest");
+    }
 }

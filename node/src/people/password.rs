@@ -1,7 +1,8 @@
 //! Passwords: which ones are accepted, and hashing them without letting it take the node down.
 //!
-//! A hash takes 19 MiB and some 40 ms on purpose, so only as many run at once as there are cores, a bounded number waits, and
-//! whoever comes after that is told to come back. An unknown user costs the same work as a wrong password.
+//! A hash takes 19 MiB and some 40 ms on purpose, so only as many run at once as there are cores, a bounded
+//! number waits, and whoever comes after that is told to come back. An unknown user costs the same work as a
+//! wrong password.
 
 use std::collections::HashSet;
 use std::num::NonZero;

@@ -49,7 +49,8 @@ impl Refusal {
     #[must_use]
     pub fn of_fields(fields: Vec<FieldError>) -> Option<Self> {
         let first = fields.first()?;
-        Some(Self { fields: fields.clone(), ..Self::new(first.code, first.message.clone()) })
+        let refusal = Self::new(first.code, first.message.clone());
+        Some(Self { fields, ..refusal })
     }
 
     /// The same for one field.

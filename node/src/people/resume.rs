@@ -1,7 +1,8 @@
-//! Resume tokens: say `hello` again for the same person, on any node, without signing in and without a row anywhere.
+//! Resume tokens: say `hello` again for the same person, on any node, without signing in and without a row
+//! anywhere.
 //!
-//! For a guest it is the only thing that keeps their id. It is opaque to clients: base64url of
-//! `MAC (32) · version (1) · user (16) · login (16, zero for a guest) · expiry (8) · name`, under a key of the cluster.
+//! For a guest it is the only thing that keeps their id. It is opaque to clients: base64url of `MAC (32) ·
+//! version (1) · user (16) · login (16, zero for a guest) · expiry (8) · name`, under a key of the cluster.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

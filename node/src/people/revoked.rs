@@ -1,8 +1,8 @@
 //! Logins that were ended while access tokens of theirs are still good on paper.
 //!
-//! A token cannot be taken back, so everyone who reads tokens looks here. An entry lives as long as the youngest token of
-//! its login can. The set belongs to the process: after a restart, a token of a login that was ended shortly before it works
-//! for the rest of its ten minutes (refreshing it does not).
+//! A token cannot be taken back, so everyone who reads tokens looks here. An entry lives as long as the
+//! youngest token of its login can. The set belongs to the process: after a restart, a token of a login that
+//! was ended shortly before it works for the rest of its ten minutes (refreshing it does not).
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,11 +10,12 @@ use enfilade_proto::LoginId;
 
 use super::token::ACCESS_LIFE_MS;
 
-/// How long to remember: an access token's life, and a minute for one that was being made while its login ended.
+/// How long to remember: an access token's life, and a minute for one that was being made while its login
+/// ended.
 const MEMORY_MS: u64 = ACCESS_LIFE_MS + 60_000;
 
-/// Ended logins to remember. Beyond it the oldest is forgotten early, at worst one access token's life too early; so many
-/// people signing out within ten minutes have other sorrows.
+/// Ended logins to remember. Beyond it the oldest is forgotten early, at worst one access token's life too
+/// early; so many people signing out within ten minutes have other sorrows.
 pub(super) const MOST: usize = 100_000;
 
 /// The set. Time is handed in and may repeat.

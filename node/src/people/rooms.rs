@@ -1,4 +1,5 @@
-//! Rooms as people deal with them: making, sharing, entering and leaving. What happens inside is the room's own.
+//! Rooms as people deal with them: making, sharing, entering and leaving. What happens inside is the room's
+//! own.
 
 use std::net::IpAddr;
 
@@ -79,8 +80,7 @@ impl People {
             let message = format!("a {} cannot be made here yet", request.kind.as_str());
             return Err(Refusal::of_field("kind", ErrorCode::InvalidRequest, message));
         }
-        let maker = request.owner.map_or(Maker::Address(request.address.into()), Maker::Person);
-        self.limits.room(maker, now_ms)?;
+        self.limits.room(Maker::of(request.owner, request.address), now_ms)?;
 
         let link = request.owner.is_none().then(LinkSecret::random);
         let room = NewRoom {
@@ -209,7 +209,8 @@ impl People {
     /// Ends a membership: an owner anybody's, everybody their own.
     ///
     /// # Errors
-    /// As [`Self::access`]; `forbidden` for others and for the last owner of a room with members; `not_found`.
+    /// As [`Self::access`]; `forbidden` for others and for the last owner of a room with members;
+    /// `not_found`.
     pub async fn remove_member(&self, room: RoomId, visitor: &Visitor, user: UserId) -> Result<(), Refusal> {
         let admission = self.access(room, visitor).await?;
         if visitor.member != Some(user) {

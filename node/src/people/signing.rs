@@ -1,5 +1,6 @@
 //! Signing up, in and out, refreshing, and the devices on which a person is signed in.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use enfilade_proto::{DisplayName, ErrorCode, InvalidName, LoginId, User, UserId, Username};
@@ -19,7 +20,7 @@ pub struct Whence {
 }
 
 /// What somebody who signs up says.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignUp {
     pub username: String,
     pub password: String,
@@ -28,13 +29,27 @@ pub struct SignUp {
 }
 
 /// A signed-in device, as it is told about itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     pub user: User,
     pub access_token: String,
     pub refresh_token: String,
     /// How long the refresh token holds if it is not used.
     pub refresh_life_ms: u64,
+}
+
+// Whoever prints these prints no secret.
+
+impl fmt::Debug for SignUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignUp").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// A person, as told to themselves.
@@ -128,7 +143,8 @@ impl People {
         Err(Refusal::new(ErrorCode::Busy, "this device is being refreshed elsewhere").after(1_000))
     }
 
-    /// Signs out whichever devices the tokens prove, or all devices of their people. Nothing to sign out is fine.
+    /// Signs out whichever devices the tokens prove, or all devices of their people. Nothing to sign out is
+    /// fine.
     ///
     /// # Errors
     /// `token_expired` when the access token alone could prove it and no longer does.

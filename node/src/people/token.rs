@@ -1,7 +1,8 @@
 //! Access tokens: who somebody is, signed, good for ten minutes on every node.
 //!
-//! A JWT of type `at+jwt` (RFC 9068), Ed25519 only. It says nothing of rooms: what a person may do there can change at
-//! any moment, so the room's tables decide. All nodes share one key, which the store keeps; `kid` is its thumbprint.
+//! A JWT of type `at+jwt` (RFC 9068), Ed25519 only. It says nothing of rooms: what a person may do there can
+//! change at any moment, so the room's tables decide. All nodes share one key, which the store keeps; `kid`
+//! is its thumbprint.
 
 use enfilade_proto::{DisplayName, LoginId, User, UserId};
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyOperations, PublicKeyUse, ThumbprintHash};

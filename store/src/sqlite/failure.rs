@@ -59,3 +59,97 @@ fn refused(reason: &dyn DatabaseError) -> Option<StoreError> {
 fn primary(reason: &dyn DatabaseError) -> Option<u32> {
     Some(reason.code()?.parse::<u32>().ok()? & 0xff)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error as StdError;
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Code(u32);
+
+    impl fmt::Display for Code {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "code {}", self.0)
+        }
+    }
+
+    impl StdError for Code {}
+
+    impl DatabaseError for Code {
+        fn message(&self) -> &str {
+            "as a disk would say"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.to_string().into())
+        }
+
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            match self.0 {
+                1_555 | 2_067 => ErrorKind::UniqueViolation,
+                787 => ErrorKind::ForeignKeyViolation,
+                _ => ErrorKind::Other,
+            }
+        }
+    }
+
+    fn code(code: u32) -> Error {
+        Error::Database(Box::new(Code(code)))
+    }
+
+    #[test]
+    fn a_commit_that_may_come_back_is_not_called_undone() {
+        // Reading, writing and syncing failed; shared memory did not grow; no memory; a bug; the thread is gone.
+        for error in [code(266), code(778), code(1_034), code(4_874), code(7), code(2), Error::WorkerCrashed]
+        {
+            let text = error.to_string();
+            assert!(matches!(commit_failed(error), StoreError::UnknownOutcome(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_commit_that_did_not_begin_is_called_undone() {
+        // Full; busy and locked in their variants; read-only; cannot open.
+        for error in [code(13), code(5), code(517), code(6), code(8), code(14)] {
+            let text = error.to_string();
+            assert!(matches!(commit_failed(error), StoreError::Unavailable(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_named_after_its_reason() {
+        assert!(matches!(change_failed(code(1_555)), StoreError::Exists));
+        assert!(matches!(change_failed(code(2_067)), StoreError::Exists));
+        assert!(matches!(change_failed(code(787)), StoreError::Missing));
+        assert!(matches!(change_failed(code(11)), StoreError::Corrupt(_)));
+        assert!(matches!(change_failed(code(26)), StoreError::Corrupt(_)));
+        assert!(matches!(change_failed(code(10)), StoreError::Unavailable(_)));
+        assert!(matches!(read_failed(Error::Decode("nonsense".into())), StoreError::Corrupt(_)));
+        assert!(matches!(read_failed(Error::PoolTimedOut), StoreError::Unavailable(_)));
+    }
+
+    #[test]
+    fn only_after_a_refusal_is_the_connection_as_before() {
+        assert!(is_refusal(&code(1_555)));
+        assert!(is_refusal(&code(787)));
+        assert!(!is_refusal(&code(13)));
+        assert!(!is_refusal(&code(10)));
+        assert!(!is_refusal(&Error::WorkerCrashed));
+    }
+}

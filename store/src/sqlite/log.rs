@@ -33,7 +33,8 @@ impl RoomLog for Sqlite {
         if batches.len() <= ROWS {
             let mut turn = self.writer.turn().await?;
             // Without a transaction around it the statement is one by itself: one trip to the connection's thread.
-            let outcomes = append(turn.connection(), writer, batches).await.map_err(commit_failed)?;
+            let outcomes =
+                append(turn.connection(), writer, batches, &HashSet::new()).await.map_err(commit_failed)?;
             turn.end();
             return Ok(outcomes);
         }
@@ -79,20 +80,27 @@ async fn append_all(
     batches: &[Batch],
 ) -> SqlResult<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(batches.len());
+    let mut broken = HashSet::new();
     for some in batches.chunks(ROWS) {
-        outcomes.extend(append(connection, writer, some).await?);
+        let done = append(connection, writer, some, &broken).await?;
+        let fenced =
+            some.iter().zip(&done).filter(|(batch, done)| **done == Outcome::Fenced && !batch.is_empty());
+        broken.extend(fenced.map(|(batch, _)| batch.room));
+        outcomes.extend(done);
     }
     Ok(outcomes)
 }
 
-/// The only step that changes anything comes last, so a failure before it changed nothing.
+/// Writes nothing of the rooms that are broken already. The only step that changes anything comes last, so a failure before
+/// it changed nothing.
 async fn append(
     connection: &mut SqliteConnection,
     writer: Incarnation,
     batches: &[Batch],
+    broken: &HashSet<RoomId>,
 ) -> SqlResult<Vec<Outcome>> {
     let owned = owned(connection, writer, batches).await?;
-    let rows = continuing(batches);
+    let rows = continuing(batches, broken);
     let written = insert(connection, writer, batches, &rows).await?;
     let outcome = |(index, batch): (usize, &Batch)| {
         let held = if batch.is_empty() { owned.contains(&fence(batch)) } else { written.contains(&index) };
@@ -140,26 +148,26 @@ struct Insert {
     after: Seq,
 }
 
-/// Leaves out empty batches, and those that do not continue what stands before them for the same room.
+/// Leaves out empty batches, and those of a room from the first that does not continue the one before it.
 ///
 /// The statement sees the log as it was before, so all batches of a room ask for the same end of the log: that in front of
-/// the first of them.
-fn continuing(batches: &[Batch]) -> Vec<Insert> {
-    let mut latest: HashMap<RoomId, (Seq, &Batch)> = HashMap::with_capacity(batches.len());
+/// the first of them. They are written all or none.
+fn continuing(batches: &[Batch], broken: &HashSet<RoomId>) -> Vec<Insert> {
+    let mut latest: HashMap<RoomId, Option<(Seq, &Batch)>> =
+        broken.iter().map(|room| (*room, None)).collect();
     let mut rows = Vec::with_capacity(batches.len());
-    for (index, batch) in batches.iter().enumerate() {
-        if batch.is_empty() || batch.first == Seq(0) {
-            continue;
-        }
+    for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
         let after = match latest.get(&batch.room) {
-            None => Seq(batch.first.0 - 1),
-            Some((after, before)) if before.last.next() == batch.first && before.epoch == batch.epoch => {
-                *after
+            None => batch.first.0.checked_sub(1).map(Seq),
+            Some(Some((after, before)))
+                if before.last.next() == batch.first && before.epoch == batch.epoch =>
+            {
+                Some(*after)
             }
-            Some(_) => continue,
+            Some(_) => None,
         };
-        latest.insert(batch.room, (after, batch));
-        rows.push(Insert { index, after });
+        latest.insert(batch.room, after.map(|after| (after, batch)));
+        rows.extend(after.map(|after| Insert { index, after }));
     }
     rows
 }

@@ -62,7 +62,7 @@ pub struct Sqlite {
     checkpoints: Semaphore,
     wal: Wal,
     /// Held as long as this lives.
-    _lock: File,
+    lock: File,
 }
 
 impl Sqlite {
@@ -98,14 +98,16 @@ impl Sqlite {
             .await
             .map_err(read_failed)?;
         let wal = Wal::keep_short(writing(path, &options), Arc::clone(&writer)).await?;
-        Ok(Self { path: path.to_owned(), writer, readers, checkpoints: Semaphore::new(1), wal, _lock: lock })
+        Ok(Self { path: path.to_owned(), writer, readers, checkpoints: Semaphore::new(1), wal, lock })
     }
 
-    /// Waits for what is under way, then closes the file and leaves nothing beside it but the lock.
-    pub async fn close(self) {
+    /// Waits for what is under way, then closes the file and leaves nothing beside it but the lock file, which it lets go of.
+    /// Whoever still holds on to the store finds it unavailable.
+    pub async fn close(&self) {
         self.wal.close().await;
         self.readers.close().await;
         self.writer.close().await;
+        let _ = self.lock.unlock();
     }
 }
 
@@ -191,4 +193,29 @@ fn reading(path: &Path) -> SqliteConnectOptions {
         .read_only(true)
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_returns_when_it_is_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { migrate: true, ..SqliteOptions::default() };
+        let store = Sqlite::open(folder.path().join("enfilade.db"), options).await.unwrap();
+        // The second is a new connection, because the first was not given back.
+        for _ in 0..2 {
+            let mut turn = store.writer.turn().await.unwrap();
+            for (pragma, value) in
+                [("synchronous", "2"), ("journal_mode", "wal"), ("foreign_keys", "1"), ("fullfsync", "1")]
+            {
+                let query =
+                    sqlx::AssertSqlSafe(format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}"));
+                let found: String = sqlx::query_scalar(query).fetch_one(turn.connection()).await.unwrap();
+                assert_eq!(found, value, "{pragma}");
+            }
+        }
+        store.close().await;
+    }
 }

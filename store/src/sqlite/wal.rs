@@ -5,7 +5,7 @@
 //! cannot catch up wholly, and only then can SQLite begin the log anew: past a bound the task takes a writer's turn for the
 //! little that is left.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -26,7 +26,8 @@ pub(super) const NET_PAGES: i64 = 65_536;
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Wal {
-    task: JoinHandle<()>,
+    /// None once it was closed.
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Wal {
@@ -35,19 +36,27 @@ impl Wal {
         writer: Arc<Writer>,
     ) -> Result<Self, StoreError> {
         let connection = options.connect().await.map_err(change_failed)?;
-        Ok(Self { task: tokio::spawn(keep_short(options, connection, writer)) })
+        Ok(Self { task: Mutex::new(Some(tokio::spawn(keep_short(options, connection, writer)))) })
     }
 
-    pub(super) async fn close(mut self) {
-        self.task.abort();
-        // It ends by the abort, which is what the error says.
-        let _ = (&mut self.task).await;
+    pub(super) async fn close(&self) {
+        if let Some(task) = self.take() {
+            task.abort();
+            // It ends by the abort, which is what the error says.
+            let _ = task.await;
+        }
+    }
+
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Drop for Wal {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.take() {
+            task.abort();
+        }
     }
 }
 

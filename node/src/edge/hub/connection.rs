@@ -24,7 +24,6 @@ pub(crate) struct Opening {
     pub(crate) codec: Codec,
     pub(crate) client: ClientId,
     pub(crate) principal: Principal,
-    pub(crate) resume: String,
     /// When its reader heard of it last, in milliseconds since 1970.
     pub(crate) heard: Arc<AtomicU64>,
 }
@@ -56,7 +55,6 @@ pub(crate) struct Connection {
     pub(super) codec: Codec,
     pub(super) client: ClientId,
     principal: Principal,
-    pub(super) resume: String,
     heard: Arc<AtomicU64>,
     rooms: Vec<Joined>,
     pub(super) out: Outgoing,
@@ -69,14 +67,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(id: ConnectionId, opening: Opening) -> Self {
-        let Opening { socket, codec, client, principal, resume, heard } = opening;
+        let Opening { socket, codec, client, principal, heard } = opening;
         Self {
             id,
             socket,
             codec,
             client,
             principal,
-            resume,
             heard,
             rooms: Vec::new(),
             out: Outgoing::default(),
