@@ -513,3 +513,64 @@ async fn rest_and_sockets_see_the_same_room() {
     let (status, refused) = node.http("GET", &format!("{path}/snapshot"), &[], None).await;
     assert_eq!((status, &refused["code"]), (404, &json!("room_not_found")));
 }
+
+/// Prints how long it took: `cargo test --release -p enfilade-node --test edge hundred_thousand -- --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_of_a_hundred_thousand_strokes_is_joined_and_drawn_on() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut waiting = std::collections::VecDeque::new();
+    for op_id in 1..=100_000 {
+        let submission = large_board_stroke(op_id);
+        // As many at a time as a room lets wait.
+        if waiting.len() == 2_000 {
+            let answer: enfilade_actors::bus::Answer = waiting.pop_front().unwrap();
+            answer.wait().await.unwrap();
+        }
+        waiting.push_back(node.node.host().submit(board.id, submission).await.unwrap());
+    }
+    for answer in waiting {
+        answer.wait().await.unwrap();
+    }
+    let mut first = node.guest("First").await;
+    let start = Instant::now();
+    let joined = first.join(board.id, &board.link, None).await;
+    let first_join = start.elapsed();
+    assert_eq!(joined.position.seq, Seq(100_000));
+    let snapshot = joined.snapshot.unwrap();
+    assert_eq!(snapshot.elements.as_ref().unwrap().0.len() + joined.ops.unwrap().len(), 100_000);
+    let bytes = Codec::MessagePack.encode_value(&snapshot).len();
+    assert!(bytes < 15_000_000, "a snapshot of {bytes} bytes");
+    let start = Instant::now();
+    node.guest("Second").await.join(board.id, &board.link, None).await;
+    let next_join = start.elapsed();
+    let start = Instant::now();
+    assert_eq!(first.draw(board.id, 1).await, Seq(100_001));
+    println!(
+        "100,000 strokes: snapshot {bytes} B, first join {first_join:?}, next join {next_join:?}, op {:?}",
+        start.elapsed()
+    );
+}
+
+fn large_board_stroke(n: u64) -> enfilade_actors::bus::Submission {
+    let (x, y) = ((n % 400) as f64 * 25.0, (n / 400) as f64 * 25.0);
+    let points: Vec<_> = (0..22)
+        .map(|i| f64::from(i) * 0.3)
+        .map(|t| {
+            [x + 8.0 * t.cos() + t, y + 8.0 * (t * 1.3).sin()]
+                .map(|it| enfilade_proto::Coord::from_units(it).unwrap())
+        })
+        .collect();
+    let enfilade_proto::Op::AddStroke(small) = stroke(&format!("element-{n:08}")) else { unreachable!() };
+    enfilade_actors::bus::Submission {
+        author: enfilade_proto::UserId(uuid::Uuid::from_u128(7)),
+        role: Role::Editor,
+        client: enfilade_proto::ClientId(uuid::Uuid::from_u128(8)),
+        op_id: enfilade_proto::OpId(n),
+        op: enfilade_proto::Op::AddStroke(enfilade_proto::board::Stroke {
+            points: enfilade_proto::Points::encode(&points),
+            ..small
+        }),
+        weight: 100,
+    }
+}

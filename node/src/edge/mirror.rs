@@ -394,3 +394,6 @@ fn between<T>(log: &VecDeque<Arc<T>>, told: u64, after: u64, until: u64) -> Opti
     let take = usize::try_from(until.saturating_sub(after)).ok()?;
     Some(log.iter().skip(skip).take(take).cloned().collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+# Two commands: `make run` and `make test`. Everything they need and the machine lacks, they fetch themselves.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+CARGO ?= cargo
+TOOLS := $(CURDIR)/.tools
+PYTHON := $(TOOLS)/python/bin/python
+# The page's sources; a change to any of them builds it anew.
+PAGE := $(shell find web/client/src web/app/src web/app/public web/app/index.html -type f 2>/dev/null)
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- run --------------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: web ## Build everything and serve it at http://localhost:8080
+	$(CARGO) run --release --quiet -p enfilade-node --bin enfilade -- serve
+
+.PHONY: seed
+seed: web ## Fill the database with people and boards to try things with (password: seed-password)
+	$(CARGO) run --release --quiet -p enfilade-node --bin enfilade -- seed --password "$${ENFILADE_SEED_PASSWORD:-seed-password}"
+
+.PHONY: web
+web: web/app/dist/index.html ## Build the page
+
+web/app/dist/index.html: web/node_modules/.package-lock.json $(PAGE)
+	cd web/app && npm run --silent build
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo "make: Node.js with npm is missing (version 20 or later): https://nodejs.org" >&2; exit 1; }
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+# ---- check and test ---------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check test-rust test-web test-python test-browser ## Run every check and every test
+	@echo "everything passed"
+
+.PHONY: check
+check: check-rust check-web ## Formatting, lints and types; changes nothing
+
+.PHONY: check-rust
+check-rust: web
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: check-web
+check-web: web/node_modules/.package-lock.json
+	cd web/client && npm run --silent check
+	cd web/app && npm run --silent check
+
+.PHONY: test-rust
+test-rust: build
+	$(CARGO) test --workspace
+
+# The programs that other tests start.
+.PHONY: build
+build: web
+	$(CARGO) build --workspace
+
+.PHONY: test-web
+test-web: build
+	cd web/client && npm run --silent test
+	cd web/app && npm run --silent test
+
+.PHONY: test-python
+test-python: build $(PYTHON) ## A client in another language, written from PROTOCOL.md alone
+	$(PYTHON) -m unittest discover -s proto/tests/python -v
+
+$(PYTHON): proto/tests/python/requirements.txt
+	python3 -m venv $(TOOLS)/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: test-browser
+test-browser: build chromium ## Two browsers draw together
+	cd web/app && ENFILADE_E2E=1 npm run --silent e2e
+
+.PHONY: chromium
+chromium:
+	@tools/chromium
+
+# ---- look after -------------------------------------------------------------------------------------------------
+
+.PHONY: fix
+fix: web/node_modules/.package-lock.json ## Format, and apply what clippy knows how to mend
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+.PHONY: bless
+bless: ## Write golden files anew: vectors, protocol tables, OpenAPI
+	BLESS=1 $(CARGO) test -p enfilade-proto --test vectors --test protocol_page
+	BLESS=1 $(CARGO) test -p enfilade-node --test http document
+
+.PHONY: clean
+clean: ## Remove what was built (not the data)
+	$(CARGO) clean
+	rm -rf web/node_modules web/*/node_modules web/*/dist $(TOOLS)
