@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use enfilade_proto::{
-    ClientId, Epoch, LoggedOp, LoginId, Member, Op, OpId, Position, Presence, Role, RoomId, RoomKind, Seq,
-    SignalOut, UserId,
+    ClientId, DisplayName, Epoch, LoggedOp, LoginId, Member, Op, OpId, Position, Presence, Role, RoomId,
+    RoomKind, Seq, SignalOut, UserId,
 };
 use tokio::sync::oneshot;
 
@@ -103,6 +103,7 @@ pub enum ClusterEvent {
     LoginEnded(LoginId),
     /// Who may enter a room has changed: look again for everybody who is in it.
     AccessChanged(RoomId),
+    RoomRenamed(RoomId, DisplayName),
 }
 
 /// What an edge has to offer to the bus. None of these waits.

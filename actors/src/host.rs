@@ -83,6 +83,8 @@ struct Rooms {
     cells: HashMap<RoomId, Arc<OnceCell<Handle>>>,
     by_actor: HashMap<ActorId, RoomId>,
     restarts: Restarts,
+    /// No room is woken any more.
+    stopping: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -206,6 +208,13 @@ impl Host {
         }
     }
 
+    /// Ends a room that was deleted.
+    pub fn end(&self, room: RoomId) {
+        if let Some(handle) = self.0.lock().cells.get(&room).and_then(|cell| cell.get().cloned()) {
+            handle.actor.stop(Some("deleted".to_owned()));
+        }
+    }
+
     /// Gives a room that was set aside another chance.
     pub fn release(&self, room: RoomId) {
         self.0.lock().restarts.release(room);
@@ -219,8 +228,11 @@ impl Host {
 
     /// Lets every room finish what it has begun, and ends it. Nothing is awake afterwards.
     pub async fn stop(&self) {
-        let handles: Vec<Handle> =
-            self.0.lock().cells.drain().filter_map(|(_, cell)| cell.get().cloned()).collect();
+        let handles: Vec<Handle> = {
+            let mut rooms = self.0.lock();
+            rooms.stopping = true;
+            rooms.cells.drain().filter_map(|(_, cell)| cell.get().cloned()).collect()
+        };
         for handle in &handles {
             let _ = handle.actor.drain();
         }
@@ -260,6 +272,9 @@ impl Inner {
     async fn awake(self: &Arc<Self>, room: RoomId) -> Result<Handle, Refusal> {
         let cell = {
             let mut rooms = self.lock();
+            if rooms.stopping {
+                return Err(Refusal::busy("the node is stopping", 1_000));
+            }
             if let Some(wait_ms) = rooms.restarts.quarantined_for(room, self.deps.clock.now_ms()) {
                 return Err(set_aside(wait_ms));
             }

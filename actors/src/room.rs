@@ -162,11 +162,26 @@ struct Retry {
 
 #[derive(Debug, Default)]
 struct CheckpointState {
+    /// The last one on disk, and about how large it is.
     seq: Seq,
     bytes: u64,
+    /// Bytes of log since then.
     log_bytes: u64,
+    /// Taken, and waiting for the ops in it to be committed.
+    taken: Option<(Seq, CheckpointParts)>,
     being_written: bool,
+    /// After a failure: when it may be tried again.
+    not_before_ms: u64,
 }
+
+impl CheckpointState {
+    fn under_way(&self) -> bool {
+        self.being_written || self.taken.is_some()
+    }
+}
+
+/// Wait before a failed checkpoint is tried again. Nothing is lost without it, but the log grows.
+const CHECKPOINT_RETRY_MS: u64 = 10_000;
 
 impl Room {
     /// A room as the database has it: its last checkpoint, and the rows of the log after that.
@@ -245,7 +260,10 @@ impl Room {
             Input::Committed => self.committed(effects),
             Input::CommitFailed => self.commit_failed(now_ms),
             Input::CheckpointWritten(seq) => self.checkpoint_written(seq),
-            Input::CheckpointFailed => self.checkpoint.being_written = false,
+            Input::CheckpointFailed => {
+                self.checkpoint.being_written = false;
+                self.checkpoint.not_before_ms = now_ms + CHECKPOINT_RETRY_MS;
+            }
             Input::Tick => self.tick(now_ms, effects),
         }
         if !self.edges.is_empty() || self.presence.count() > 0 {
@@ -255,7 +273,7 @@ impl Room {
             self.publish(RoomEvent::Presence(digest), effects);
         }
         self.commit_next(effects);
-        self.checkpoint_if_due(effects);
+        self.checkpoint_if_due(now_ms, effects);
     }
 
     fn submit(&mut self, now_ms: u64, token: Token, submission: Submission, effects: &mut Vec<Effect>) {
@@ -280,6 +298,10 @@ impl Room {
             return Err(Refusal::busy("too many ops are waiting in this room", 200));
         }
         let Submission { author, role, client, op_id, op, weight } = submission;
+        // Its ops are not remembered by id, so whoever used it would have them applied twice.
+        if client == ClientId::ROOM {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "the nil client is the room's own"));
+        }
         self.state.permits(role, &op)?;
         let seq = self.apply(now_ms, author, client, op_id, op)?;
         self.checkpoint.log_bytes += u64::from(weight);
@@ -423,27 +445,30 @@ impl Room {
         }
     }
 
-    fn checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
-        let ops = self.committed.0 - self.checkpoint.seq.0;
+    fn checkpoint_if_due(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let ops = self.head.0 - self.checkpoint.seq.0;
         let bytes = self.settings.checkpoint_bytes.max(self.checkpoint.bytes);
         if ops >= self.settings.checkpoint_ops || (ops > 0 && self.checkpoint.log_bytes >= bytes) {
-            self.write_checkpoint(effects);
+            self.take_checkpoint(now_ms);
+        }
+        // What it holds must be durable before it is: it waits for the commit of its last op.
+        if let Some((seq, parts)) = self.checkpoint.taken.take_if(|(seq, _)| *seq <= self.committed) {
+            self.checkpoint.being_written = true;
+            effects.push(Effect::Checkpoint { seq, parts });
         }
     }
 
-    /// A checkpoint holds the state at `head`, so it is taken at a moment when that is durable.
-    fn write_checkpoint(&mut self, effects: &mut Vec<Effect>) {
-        if self.checkpoint.being_written || self.head != self.committed || self.in_flight.is_some() {
+    fn take_checkpoint(&mut self, now_ms: u64) {
+        if self.checkpoint.under_way() || now_ms < self.checkpoint.not_before_ms {
             return;
         }
-        self.checkpoint.being_written = true;
         self.checkpoint.log_bytes = 0;
         let parts = CheckpointParts {
             kind: self.kind_name,
             contents: self.state.snapshot(),
             dedup: self.dedup.to_form(),
         };
-        effects.push(Effect::Checkpoint { seq: self.committed, parts });
+        self.checkpoint.taken = Some((self.head, parts));
     }
 
     fn checkpoint_written(&mut self, seq: Seq) {
@@ -459,7 +484,7 @@ impl Room {
             if self.checkpoint.seq == self.committed {
                 effects.push(Effect::Sleep);
             } else {
-                self.write_checkpoint(effects);
+                self.take_checkpoint(now_ms);
             }
         }
     }
@@ -472,7 +497,7 @@ impl Room {
             && self.in_flight.is_none()
             && self.pending.is_empty()
             && self.readers.is_empty()
-            && !self.checkpoint.being_written
+            && !self.checkpoint.under_way()
     }
 
     /// When [`Input::Tick`] is wanted, if nothing else happens before.
@@ -480,7 +505,8 @@ impl Room {
     pub fn next_deadline(&self) -> Option<u64> {
         let abandoned = self.gone.values().min().copied();
         let retry = self.retry.as_ref().map(|retry| retry.at_ms).filter(|at| *at != u64::MAX);
-        let sleep = self.is_idle().then_some(self.last_use_ms + self.settings.idle_ms);
+        let idle_ms = self.last_use_ms + self.settings.idle_ms;
+        let sleep = self.is_idle().then_some(idle_ms.max(self.checkpoint.not_before_ms));
         [abandoned, retry, sleep, self.presence.next_deadline()].into_iter().flatten().min()
     }
 

@@ -4,22 +4,33 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use enfilade_actors::bus::{Bus, ClusterEvent};
+use enfilade_actors::host::Host;
 use enfilade_proto::{DisplayName, LoginId, RoomId};
+use enfilade_store::Directory;
 
 use crate::people::AccessChanges;
 
 #[derive(Debug)]
-pub(crate) struct Announcer(pub(crate) Arc<dyn Bus>);
+pub(crate) struct Announcer {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) host: Host,
+    pub(crate) directory: Arc<dyn Directory>,
+}
 
 #[async_trait]
 impl AccessChanges for Announcer {
     async fn login_ended(&self, login: LoginId) {
-        self.0.announce(ClusterEvent::LoginEnded(login));
+        self.bus.announce(ClusterEvent::LoginEnded(login));
     }
 
     async fn access_changed(&self, room: RoomId) {
-        self.0.announce(ClusterEvent::AccessChanged(room));
+        self.bus.announce(ClusterEvent::AccessChanged(room));
+        if let Ok(None) = self.directory.room(room).await {
+            self.host.end(room);
+        }
     }
 
-    async fn room_renamed(&self, _: RoomId, _: DisplayName) {}
+    async fn room_renamed(&self, room: RoomId, title: DisplayName) {
+        self.bus.announce(ClusterEvent::RoomRenamed(room, title));
+    }
 }

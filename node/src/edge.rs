@@ -175,6 +175,9 @@ impl Edge for EdgeNode {
                 self.0.tell_all(move || Command::EndLogin(login));
             }
             ClusterEvent::AccessChanged(room) => self.0.tell_all(move || Command::Recheck(room)),
+            ClusterEvent::RoomRenamed(room, title) => {
+                self.0.tell_all(move || Command::Rename { room, title: title.clone() });
+            }
         }
     }
 }

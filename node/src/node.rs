@@ -110,7 +110,8 @@ impl Node {
             Incarnation(incarnation),
         )
         .await?;
-        let announcer = Arc::new(Announcer(bus.clone()));
+        let announcer = Announcer { bus: bus.clone(), host: host.clone(), directory: directory.clone() };
+        let announcer = Arc::new(announcer);
         let people = People::open(directory, announcer, clock.clone(), &people_settings(config)).await?;
         let people = Arc::new(people);
         let edge = Arc::new(EdgeNode::start(

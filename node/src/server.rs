@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -17,6 +19,8 @@ use crate::api::PeerAddr;
 
 /// Connections that may wait to be accepted: a whole audience that comes back at once.
 const BACKLOG: u32 = 4_096;
+/// Connections that speak HTTP at the same time; others wait in the backlog. WebSockets have left before they count.
+const CONNECTIONS: usize = 4_096;
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long requests that were begun may take when the node stops.
@@ -35,14 +39,19 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `stop`, then lets begun requests finish. Connections that switched to WebSocket are the edge's.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let requests = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &slots) => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => {
-                requests.spawn(connection(socket, peer, router.clone(), stop.clone()));
+            Ok((socket, peer, slot)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                requests.spawn(async move {
+                    connection(socket, peer, router, stop).await;
+                    drop(slot);
+                });
             }
             // Out of file descriptors, or the client has gone already: neither is a reason to stop, nor to spin.
             Err(error) => {
@@ -54,6 +63,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     drop(listener);
     requests.close();
     let _ = tokio::time::timeout(LAST_REQUESTS, requests.wait()).await;
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, slot))
 }
 
 async fn connection(socket: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {

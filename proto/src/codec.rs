@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::ErrorCode;
+use crate::ids::ClientId;
 use crate::limits::{FRAME_BYTES, MESSAGES_PER_FRAME, SIGNAL_DEPTH, SIGNAL_KEY_BYTES};
 use crate::message::{Request, ServerMessage};
 
@@ -288,6 +289,7 @@ impl Envelope<'_> {
             "signals" => self.data().map(ServerMessage::Signals),
             "presence" => self.data().map(ServerMessage::Presence),
             "reset" => self.data().map(ServerMessage::Reset),
+            "renamed" => self.data().map(ServerMessage::Renamed),
             "ping" => self.data().map(ServerMessage::Ping),
             "reconnect" => self.data().map(ServerMessage::Reconnect),
             "closing" => self.data().map(ServerMessage::Closing),
@@ -303,6 +305,9 @@ impl Envelope<'_> {
 
 /// What the types do not say by themselves.
 fn check(request: &Request) -> Result<(), &'static str> {
+    if matches!(request, Request::Hello(hello) if hello.client == ClientId::ROOM) {
+        return Err("a client is a UUID of its own, not the nil one");
+    }
     let Request::Signal(signal) = request else { return Ok(()) };
     let plain = signal.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
     if !plain || !(1..=SIGNAL_KEY_BYTES).contains(&signal.key.len()) {

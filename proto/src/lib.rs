@@ -24,8 +24,8 @@ pub use ids::{
 };
 pub use message::{
     Accepted, Closing, Done, Error, Guest, Head, Hello, Join, Joined, Leave, LoggedOp, Member, Message, Ops,
-    Ping, Pong, Presence, Read, Reconnecting, Refresh, Request, Reset, Role, RoomKind, ServerMessage, Signal,
-    SignalOut, Signals, Snapshot, Submit, User, Welcome,
+    Ping, Pong, Presence, Read, Reconnecting, Refresh, Renamed, Request, Reset, Role, RoomKind,
+    ServerMessage, Signal, SignalOut, Signals, Snapshot, Submit, User, Welcome,
 };
 pub use name::{DisplayName, InvalidName, Username};
 pub use op::Op;

@@ -276,6 +276,13 @@ pub struct Reset {
     pub ops: Option<Vec<LoggedOp>>,
 }
 
+/// Push: the room has another title.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Renamed {
+    pub room: RoomId,
+    pub title: DisplayName,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     pub room: RoomId,
@@ -314,6 +321,7 @@ pub enum ServerMessage {
     Signals(Signals),
     Presence(Presence),
     Reset(Reset),
+    Renamed(Renamed),
     Ping(Ping),
     Reconnect(Reconnecting),
     Closing(Closing),

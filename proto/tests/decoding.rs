@@ -189,7 +189,7 @@ fn what_is_out_of_range_is_an_invalid_request() {
     for case in cases {
         let read = Codec::Json.decode_requests(case.as_bytes()).unwrap();
         let rejected = read[0].as_ref().unwrap_err();
-        assert_eq!((rejected.id, rejected.code), (Some(9), ErrorCode::InvalidRequest), "{:.200}", case);
+        assert_eq!((rejected.id, rejected.code), (Some(9), ErrorCode::InvalidRequest), "{case:.200}");
         assert!(rejected.message.chars().count() <= 200);
     }
 }

@@ -309,6 +309,7 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             ServerMessage::Presence(Presence { room: Some(ROOM), count: 12_345, ..Presence::default() }),
         ),
         ("reset", None, "reset", ServerMessage::Reset(Reset { room: ROOM, position, snapshot, ops: None })),
+        ("renamed", None, "renamed", ServerMessage::Renamed(Renamed { room: ROOM, title: name("Plans") })),
         ("ping", None, "ping", ServerMessage::Ping(Ping { heads: vec![Head { room: ROOM, seq: Seq(42) }] })),
         (
             "reconnect",
@@ -336,6 +337,7 @@ fn encode_server(codec: Codec, id: Option<u32>, message_type: &str, message: &Se
         ServerMessage::Signals(data) => codec.encode(id, message_type, data),
         ServerMessage::Presence(data) => codec.encode(id, message_type, data),
         ServerMessage::Reset(data) => codec.encode(id, message_type, data),
+        ServerMessage::Renamed(data) => codec.encode(id, message_type, data),
         ServerMessage::Ping(data) => codec.encode(id, message_type, data),
         ServerMessage::Reconnect(data) => codec.encode(id, message_type, data),
         ServerMessage::Closing(data) => codec.encode(id, message_type, data),

@@ -69,7 +69,7 @@ impl Scene {
                 Effect::Refuse { token, refusal } => self.refused.push((token, refusal)),
                 Effect::Attached { attached, .. } => self.attached.push(attached),
                 Effect::Publish { event: RoomEvent::Ops { first, ops, .. }, .. } => {
-                    self.published.push((first, ops))
+                    self.published.push((first, ops));
                 }
                 Effect::Publish { .. } => {}
                 Effect::Checkpoint { seq, parts } => {
@@ -343,6 +343,21 @@ fn a_checkpoint_is_due_after_so_many_ops() {
     assert_eq!(scene.checkpoint.as_ref().unwrap().seq, Seq(100));
     let after = scene.crash();
     assert_eq!((after.elements(), after.room.committed), (120, Seq(120)));
+}
+
+#[test]
+fn a_room_that_is_never_quiet_has_checkpoints_too() {
+    let mut scene = Scene::new();
+    for n in 1..=500 {
+        // There is always one op that is not on disk.
+        scene.submit(PEN, n, &format!("e{n}"));
+        if n > 1 {
+            scene.commit();
+        }
+    }
+    let checkpoint = scene.checkpoint.as_ref().unwrap().seq;
+    assert!(checkpoint >= Seq(400) && checkpoint <= scene.room.committed, "{checkpoint}");
+    assert_eq!(scene.crash().elements(), 499);
 }
 
 #[test]

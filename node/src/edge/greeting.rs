@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Ends;
 use super::frame;
-use super::hub::{Command, Opening};
+use super::hub::{Command, Opening, Pulse};
 use super::reader::{Inbound, Inbox, Reader};
 use crate::people::{Principal, Refusal};
 
@@ -164,7 +163,7 @@ async fn enter(
         return;
     }
     let socket = Arc::new(socket);
-    let heard = Arc::new(AtomicU64::new(ends.clock.now_ms()));
+    let pulse = Arc::new(Pulse::new(ends.clock.now_ms()));
     let hub = ends.next_hub();
     let (opened, connection) = oneshot::channel();
     let opening = Opening {
@@ -172,11 +171,11 @@ async fn enter(
         codec,
         client: hello.client,
         principal: principal.clone(),
-        heard: heard.clone(),
+        pulse: pulse.clone(),
     };
     ends.hubs[hub].tell(Command::Open { opening, opened }).await;
     if let Ok(connection) = connection.await {
-        let reader = Reader::new(ends, socket, hub, connection, inbox, hello.client, principal, heard, slot);
+        let reader = Reader::new(ends, socket, hub, connection, inbox, hello.client, principal, pulse, slot);
         tokio::spawn(reader.run(rest));
     }
 }

@@ -14,13 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use enfilade_actors::bus::Notice;
 use enfilade_proto::limits::{PING_MS, SILENCE_MS};
-use enfilade_proto::{CloseCode, Closing, Codec, ErrorCode, Head, LoginId, Ping, RoomId, SignalOut};
+use enfilade_proto::{
+    CloseCode, Closing, Codec, DisplayName, ErrorCode, Head, LoginId, Ping, Renamed, RoomId, SignalOut,
+};
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use self::connection::{Connection, ConnectionId, Membership, Opening};
+pub(crate) use self::connection::{Connection, ConnectionId, Membership, Opening, Pulse};
 use super::frame;
 use super::mirror::{Cursor, Want};
 use super::outgoing::{Pipe, STALLED_MS, Written};
@@ -84,6 +86,11 @@ pub(crate) enum Command {
     EndLogin(LoginId),
     /// Everybody in the room has to be looked at again.
     Recheck(RoomId),
+    /// The room has another title.
+    Rename {
+        room: RoomId,
+        title: DisplayName,
+    },
     /// Say goodbye to everybody, and end.
     Stop {
         code: CloseCode,
@@ -241,6 +248,7 @@ impl Hub {
                 self.close_where(CloseCode::SignedOut, |it| it.login() == Some(login));
             }
             Command::Recheck(room) => self.recheck(room),
+            Command::Rename { room, title } => self.rename(room, &title),
             Command::Stop { code, done } => {
                 let _ = done.send(self.stop(code));
             }
@@ -353,6 +361,7 @@ impl Hub {
         let codec = connection.codec;
         let message = frame::message(codec == Codec::Json, &codec.encode(None, "closing", &farewell));
         metrics::counter!("enfilade_closed_total", "reason" => code.reason()).increment(1);
+        connection.pulse.close();
         self.send_last(who, &[message, frame::close(code)]);
         self.hang_up(who);
     }
@@ -523,6 +532,17 @@ impl Hub {
                 }
             }
         });
+    }
+
+    fn rename(&mut self, room: RoomId, title: &DisplayName) {
+        let members = self.rooms.get(&room).map(|entry| entry.members.clone()).unwrap_or_default();
+        let renamed = Renamed { room, title: title.clone() };
+        for member in members {
+            let Some(connection) = self.connections.get(member) else { continue };
+            let (who, codec) = (connection.id, connection.codec);
+            let message = codec.encode(None, "renamed", &renamed);
+            self.send(who, &[frame::message(codec == Codec::Json, &message)]);
+        }
     }
 
     // ---- delivery ---------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use enfilade_actors::bus::{Notice, Submission};
@@ -22,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Ends;
 use super::frame::{self, Event, Parser};
-use super::hub::{Command, ConnectionId, Membership};
+use super::hub::{Command, ConnectionId, Membership, Pulse};
 use super::meter::Meter;
 use super::room::{EdgeRoom, Joiner};
 use crate::people::{self, Principal};
@@ -31,6 +30,10 @@ use crate::people::{self, Principal};
 const MALFORMED: u32 = 16;
 /// Requests in a row that were refused for their number, before the connection is closed.
 const FLOODING: u32 = 1_000;
+
+/// A join may bring a whole board: all rooms of a connection at once, and then a few a second.
+const JOINS_PER_SECOND: u32 = 20;
+const JOINS_BURST: u32 = 2 * ROOMS_PER_CONNECTION as u32;
 
 thread_local! {
     /// Bytes are read into this and leave nothing behind: an idle connection has no buffer.
@@ -107,10 +110,11 @@ pub(crate) struct Reader {
     rooms: HashMap<RoomId, (Role, Arc<EdgeRoom>)>,
     ops: Meter,
     signals: Meter,
+    joins: Meter,
     in_flight: Arc<Semaphore>,
     malformed: u32,
     flooding: u32,
-    heard: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -131,7 +135,7 @@ impl Reader {
         inbox: Inbox,
         client: ClientId,
         principal: Principal,
-        heard: Arc<AtomicU64>,
+        pulse: Arc<Pulse>,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         let now_ms = ends.clock.now_ms();
@@ -146,10 +150,11 @@ impl Reader {
             rooms: HashMap::new(),
             ops: Meter::new(OPS_PER_SECOND, OPS_BURST, now_ms),
             signals: Meter::new(SIGNALS_PER_SECOND, SIGNALS_BURST, now_ms),
+            joins: Meter::new(JOINS_PER_SECOND, JOINS_BURST, now_ms),
             in_flight: Arc::new(Semaphore::new(OPS_IN_FLIGHT)),
             malformed: 0,
             flooding: 0,
-            heard,
+            pulse,
             _slot: slot,
         }
     }
@@ -171,6 +176,10 @@ impl Reader {
     async fn read(&mut self, mut came: Vec<Inbound>) -> End {
         loop {
             for inbound in came {
+                if self.pulse.is_closed() {
+                    self.read_out().await;
+                    return End::Gone;
+                }
                 // Boxed, so that a connection that waits is not as large as one that works.
                 if let Err(end) = Box::pin(self.take(inbound)).await {
                     return end;
@@ -195,7 +204,7 @@ impl Reader {
         SCRATCH.with_borrow_mut(|scratch| match self.socket.try_read(scratch) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
-                self.heard.store(self.ends.clock.now_ms(), Ordering::Relaxed);
+                self.pulse.heard(self.ends.clock.now_ms());
                 metrics::counter!("enfilade_received_bytes_total").increment(read as u64);
                 Ok(self.inbox.feed(&mut scratch[..read]))
             }
@@ -333,6 +342,7 @@ impl Reader {
         if self.rooms.len() >= ROOMS_PER_CONNECTION && !self.rooms.contains_key(&join.room) {
             return Err(error(ErrorCode::TooManyRooms, "leave a room first"));
         }
+        self.joins.take(self.ends.clock.now_ms()).map_err(too_many)?;
         let visitor = self.principal.visitor(join.link.as_deref().map(people::link_hash));
         let admission =
             self.ends.people.access(join.room, &visitor).await.map_err(|refusal| Error::from(&refusal))?;

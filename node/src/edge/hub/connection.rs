@@ -1,7 +1,7 @@
 //! A connection as its hub knows it: plain state, no task and no timer of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use enfilade_proto::{ClientId, Codec, DisplayName, LoginId, Role, RoomId, UserId};
 use tokio::net::TcpStream;
@@ -24,8 +24,34 @@ pub(crate) struct Opening {
     pub(crate) codec: Codec,
     pub(crate) client: ClientId,
     pub(crate) principal: Principal,
-    /// When its reader heard of it last, in milliseconds since 1970.
-    pub(crate) heard: Arc<AtomicU64>,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+/// What a connection's reader and its hub tell each other without words.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    /// When the reader heard of the client last, in milliseconds since 1970.
+    heard_ms: AtomicU64,
+    /// The hub has said goodbye: what still comes is not for us.
+    closed: AtomicBool,
+}
+
+impl Pulse {
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self { heard_ms: AtomicU64::new(now_ms), closed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
 }
 
 /// A room that a connection has joined.
@@ -55,7 +81,7 @@ pub(crate) struct Connection {
     pub(super) codec: Codec,
     pub(super) client: ClientId,
     principal: Principal,
-    heard: Arc<AtomicU64>,
+    pub(super) pulse: Arc<Pulse>,
     rooms: Vec<Joined>,
     pub(super) out: Outgoing,
     /// The room that it is being told of just now.
@@ -67,14 +93,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(id: ConnectionId, opening: Opening) -> Self {
-        let Opening { socket, codec, client, principal, heard } = opening;
+        let Opening { socket, codec, client, principal, pulse } = opening;
         Self {
             id,
             socket,
             codec,
             client,
             principal,
-            heard,
+            pulse,
             rooms: Vec::new(),
             out: Outgoing::default(),
             settling: None,
@@ -92,7 +118,7 @@ impl Connection {
     }
 
     pub(super) fn silent_for(&self, wall_ms: u64) -> u64 {
-        wall_ms.saturating_sub(self.heard.load(Ordering::Relaxed))
+        wall_ms.saturating_sub(self.pulse.heard_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn rooms(&self) -> Vec<RoomId> {

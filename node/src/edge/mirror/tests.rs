@@ -23,7 +23,7 @@ fn ops(count: usize) -> Arc<[Arc<LoggedOp>]> {
         at: 0,
         op: Op::Restore(Restore { deleted_by: Seq(1) }),
     };
-    vec![Arc::new(op); count].into()
+    std::iter::repeat_n(Arc::new(op), count).collect()
 }
 
 fn member(n: u128) -> Member {

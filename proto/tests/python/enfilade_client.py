@@ -1,0 +1,612 @@
+"""A small asyncio client of the Enfilade protocol, written from PROTOCOL.md alone.
+
+    http = Http("http://127.0.0.1:8080")
+    board = await http.create_board("Sketches")
+    async with Client("http://127.0.0.1:8080", name="Ada") as ada:
+        room = await ada.join(board["id"], board["link"])
+        seq = await ada.submit(room, "add_line", {"element": "l1", ...})
+        await room.until(lambda: room.position["seq"] >= seq)
+        print(room.board.elements["l1"])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+import random
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgpack
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+JsonObject = dict[str, Any]
+
+DEADLINE = 10.0
+"""Seconds within which the server must have answered."""
+
+
+class Refused(Exception):
+    """The server answered a request with an `error`."""
+
+    def __init__(self, code: str, message: str = "", retry_after_ms: int | None = None):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+
+
+class Closed(Exception):
+    """The connection is gone."""
+
+    def __init__(self, code: int | None, reason: str = ""):
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+# --- Points and pressure -------------------------------------------------------------------------
+
+
+def zigzag(number: int) -> int:
+    """0, -1, 1, -2, 2 -> 0, 1, 2, 3, 4."""
+    return number << 1 if number >= 0 else (-number << 1) - 1
+
+
+def unzigzag(code: int) -> int:
+    """0, 1, 2, 3, 4 -> 0, -1, 1, -2, 2."""
+    return code >> 1 if code & 1 == 0 else -((code + 1) >> 1)
+
+
+def to_varints(codes: Iterable[int]) -> bytes:
+    """Write each number in groups of 7 bits, the lowest first."""
+    out = bytearray()
+    for code in codes:
+        while code > 0x7F:
+            out.append(code & 0x7F | 0x80)
+            code >>= 7
+        out.append(code)
+    return bytes(out)
+
+
+def from_varints(data: bytes) -> list[int]:
+    """Read what `to_varints` wrote."""
+    codes, code, shift = [], 0, 0
+    for byte in data:
+        code |= (byte & 0x7F) << shift
+        shift += 7
+        if byte & 0x80 == 0:
+            codes.append(code)
+            code, shift = 0, 0
+    if shift:
+        raise ValueError("the last varint is cut off")
+    return codes
+
+
+def point_codes(points: Iterable[Iterable[float]]) -> list[int]:
+    """Points as the zigzag codes of their differences in quarters: the `points` of a live stroke."""
+    codes, before = [], [0, 0]
+    for point in points:
+        quarters = [round(number * 4) for number in point]
+        codes += [zigzag(now - then) for now, then in zip(quarters, before, strict=True)]
+        before = quarters
+    return codes
+
+
+def points_of_codes(codes: list[int]) -> list[list[float]]:
+    """Read what `point_codes` wrote."""
+    xs = itertools.accumulate(map(unzigzag, codes[0::2]))
+    ys = itertools.accumulate(map(unzigzag, codes[1::2]))
+    return [[x / 4, y / 4] for x, y in zip(xs, ys, strict=True)]
+
+
+def pack_points(points: Iterable[Iterable[float]]) -> bytes:
+    """Points of a stroke as MessagePack carries them."""
+    return to_varints(point_codes(points))
+
+
+def unpack_points(data: bytes) -> list[list[float]]:
+    """Read what `pack_points` wrote."""
+    return points_of_codes(from_varints(data))
+
+
+def pack_pressure(pressure: list[int]) -> bytes:
+    """Pressure of a stroke as MessagePack carries it."""
+    return to_varints(zigzag(now - then) for then, now in itertools.pairwise([0, *pressure]))
+
+
+def unpack_pressure(data: bytes) -> list[int]:
+    """Read what `pack_pressure` wrote."""
+    return list(itertools.accumulate(map(unzigzag, from_varints(data))))
+
+
+# --- Codecs --------------------------------------------------------------------------------------
+
+
+class JsonCodec:
+    """Text frames of JSON."""
+
+    subprotocol = "enfilade.v1.json"
+
+    @staticmethod
+    def encode(message: JsonObject) -> str:
+        """Write one message as a frame."""
+        return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def decode(frame: str | bytes) -> list[JsonObject]:
+        """Read the messages of a frame."""
+        messages = json.loads(frame)
+        return messages if isinstance(messages, list) else [messages]
+
+
+class MessagePackCodec:
+    """Binary frames of MessagePack. On this side of the codec everything looks as in JSON."""
+
+    subprotocol = "enfilade.v1.msgpack"
+
+    UUIDS = frozenset({"author", "client", "id", "left", "room", "room_id"})
+    """The names of the fields that hold UUIDs, or lists of them."""
+
+    @classmethod
+    def encode(cls, message: JsonObject) -> bytes:
+        """Write one message as a frame."""
+        return msgpack.packb([message["type"], message.get("id"), cls._pack(message["data"])])
+
+    @classmethod
+    def decode(cls, frame: str | bytes) -> list[JsonObject]:
+        """Read the messages of a frame."""
+        items = msgpack.unpackb(frame)
+        return [cls._message(*item[:3]) for item in ([items] if isinstance(items[0], str) else items)]
+
+    @classmethod
+    def _message(cls, kind: str, message_id: int | None, data: JsonObject) -> JsonObject:
+        message = {"type": kind, "data": cls._unpack(data)}
+        return message if message_id is None else message | {"id": message_id}
+
+    @classmethod
+    def _pack(cls, value: Any, name: str = "") -> Any:
+        if name == "body":
+            return value
+        if name == "points":
+            return pack_points(value)
+        if name == "pressure":
+            return pack_pressure(value)
+        if name in cls.UUIDS and isinstance(value, str):
+            return uuid.UUID(value).bytes
+        if isinstance(value, dict):
+            return {key: cls._pack(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [cls._pack(item, name) for item in value]
+        return value
+
+    @classmethod
+    def _unpack(cls, value: Any, name: str = "") -> Any:
+        if name == "body":
+            return value
+        if isinstance(value, bytes):
+            if name == "points":
+                return unpack_points(value)
+            if name == "pressure":
+                return unpack_pressure(value)
+            return str(uuid.UUID(bytes=value))
+        if isinstance(value, dict):
+            return {key: cls._unpack(item, key) for key, item in value.items() if item is not None or key == "body"}
+        if isinstance(value, list):
+            return [cls._unpack(item, name) for item in value]
+        return value
+
+
+# --- Boards --------------------------------------------------------------------------------------
+
+
+class Board:
+    """A replica of a board: a snapshot, and the ops after it."""
+
+    STYLES = {
+        "stroke": {"color", "width"},
+        "line": {"color", "width"},
+        "arrow": {"color", "width"},
+        "rectangle": {"color", "width", "fill"},
+        "ellipse": {"color", "width", "fill"},
+        "text": {"color", "size"},
+        "note": {"color"},
+    }
+    """The properties that `restyle` can set, by the type of the element."""
+
+    def __init__(self, elements: Iterable[JsonObject] = ()):
+        self.elements: dict[str, JsonObject] = {element["element"]: copy.deepcopy(element) for element in elements}
+
+    def visible(self) -> list[JsonObject]:
+        """What is to be drawn, the undermost first."""
+        there = [element for element in self.elements.values() if "deleted_by" not in element]
+        return sorted(there, key=lambda element: (element["z"], element["element"]))
+
+    def apply(self, seq: int, author: str, op: JsonObject) -> None:
+        """Apply an op that the server sent. Ops of unknown types are skipped."""
+        kind, data = op["type"], copy.deepcopy(op.get("data", {}))
+        if kind.startswith("add_"):
+            added = {"type": kind.removeprefix("add_"), "author": author, "z": seq}
+            self.elements[data["element"]] = data | added
+        elif kind == "change":
+            for element in self._named([data["element"]]):
+                if "points" in data:
+                    element.pop("pressure", None)
+                element.update(data)
+        elif kind == "move":
+            for element, offset in self._named(data["elements"], data["offsets"]):
+                element["offset"] = offset
+        elif kind == "restyle":
+            for element in self._named(data["elements"]):
+                element.update({name: data[name] for name in self.STYLES[element["type"]] & data.keys()})
+        elif kind == "reorder":
+            for element, z in self._named(data["elements"], data["z"]):
+                element["z"] = z
+        elif kind == "delete":
+            for element in self._named(data["elements"]):
+                element.setdefault("deleted_by", seq)
+        elif kind == "clear":
+            for element in self.elements.values():
+                element.setdefault("deleted_by", seq)
+        elif kind == "restore":
+            for element in self.elements.values():
+                if element.get("deleted_by") == data["deleted_by"]:
+                    del element["deleted_by"]
+        elif kind == "forget":
+            for name in data["elements"]:
+                self.elements.pop(name, None)
+
+    def _named(self, names: list[str], values: list[Any] | None = None) -> list[Any]:
+        """The elements of these ids that are on the board, each with its value if there are values."""
+        if values is None:
+            return [self.elements[name] for name in names if name in self.elements]
+        return [(self.elements[name], value) for name, value in zip(names, values, strict=True) if name in self.elements]
+
+
+class Room:
+    """What a client knows of a room that it joined."""
+
+    def __init__(self, room_id: str):
+        self.id = room_id
+        self.role = ""
+        self.kind = ""
+        self.title = ""
+        self.position: JsonObject = {}
+        self.board = Board()
+        self.ops: list[JsonObject] = []
+        self.members: dict[str, JsonObject] = {}
+        self.count = 0
+        self.signals: list[JsonObject] = []
+        self.missed = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def until(self, condition: Callable[[], Any], within: float = DEADLINE) -> Any:
+        """Wait until something holds of the room, and return it."""
+        async with asyncio.timeout(within), self._changed:
+            return await self._changed.wait_for(condition)
+
+    async def notify(self) -> None:
+        """Wake those who wait for the room."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    def take_joined(self, data: JsonObject) -> None:
+        """Take the answer to a `join`, or a `reset`."""
+        self.role = data.get("role", self.role)
+        self.kind = data.get("kind", self.kind)
+        self.title = data.get("title", self.title)
+        if "snapshot" in data:
+            self.board = Board(data["snapshot"]["elements"])
+            self.position = {"epoch": data["position"]["epoch"], "seq": data["snapshot"]["seq"]}
+            self.ops.clear()
+        if "presence" in data:
+            self.take_presence(data["presence"])
+        ops = data.get("ops", [])
+        first_seq = data["position"]["seq"] - len(ops) + 1
+        self.missed.clear()
+        self.take_ops({"epoch": data["position"]["epoch"], "first_seq": first_seq, "ops": ops})
+
+    def take_ops(self, data: JsonObject) -> None:
+        """Apply the ops that are new here; a gap sets `missed`."""
+        for seq, op in enumerate(data["ops"], data["first_seq"]):
+            here = self.position.get("seq", 0)
+            if seq <= here:
+                continue
+            if seq > here + 1:
+                self.missed.set()
+                return
+            self.board.apply(seq, op["author"], op["op"])
+            self.ops.append(op | {"seq": seq})
+            self.position = {"epoch": data["epoch"], "seq": seq}
+        if not data["ops"]:
+            self.position.setdefault("seq", 0)
+        self.position["epoch"] = data["epoch"]
+
+    def take_presence(self, data: JsonObject) -> None:
+        """Take who is here, or what changed about it."""
+        self.count = data["count"]
+        if "members" in data:
+            self.members = {member["id"]: member for member in data["members"]}
+        self.members |= {member["id"]: member for member in data.get("joined", [])}
+        for person in data.get("left", []):
+            self.members.pop(person, None)
+
+
+# --- Connections ---------------------------------------------------------------------------------
+
+
+class Connection:
+    """One WebSocket: requests with their replies, pushes in their order."""
+
+    def __init__(self, socket: ClientConnection, codec: type, on_push: Callable | None = None):
+        self.socket = socket
+        self.codec = codec
+        self.pushes: asyncio.Queue[JsonObject] = asyncio.Queue()
+        self.silence: float | None = None
+        """Seconds after which a connection on which nothing is heard is dead."""
+        self._on_push = on_push
+        self._ids = itertools.count(1)
+        self._replies: dict[int, asyncio.Future[JsonObject]] = {}
+        self._on_reply: dict[int, Callable[[JsonObject], None]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, base: str, codec: type = JsonCodec, on_push: Callable | None = None) -> Connection:
+        """Open a WebSocket to a server, without saying hello yet."""
+        socket = await connect(
+            base.replace("http", "ws", 1) + "/ws",
+            subprotocols=[codec.subprotocol],
+            compression=None,
+            max_size=None,
+            ping_interval=None,
+        )
+        return cls(socket, codec, on_push)
+
+    async def send(self, kind: str, data: JsonObject, message_id: int | None = None) -> None:
+        """Send a message without waiting for anything."""
+        message = {"type": kind, "data": data}
+        if message_id is not None:
+            message["id"] = message_id
+        await self.send_raw(self.codec.encode(message))
+
+    async def send_raw(self, frame: str | bytes) -> None:
+        """Send a frame as it is."""
+        try:
+            await self.socket.send(frame)
+        except ConnectionClosed as closed:
+            raise self._closed() from closed
+
+    async def request(
+        self, kind: str, data: JsonObject, on_reply: Callable[[JsonObject], None] | None = None
+    ) -> JsonObject:
+        """Send a request and return the data of its reply.
+
+        `on_reply` takes the data before any later message is looked at.
+        """
+        message_id = next(self._ids)
+        reply = asyncio.get_running_loop().create_future()
+        self._replies[message_id] = reply
+        if on_reply:
+            self._on_reply[message_id] = on_reply
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self.send(kind, data, message_id)
+                return await reply
+        finally:
+            self._replies.pop(message_id, None)
+            self._on_reply.pop(message_id, None)
+
+    async def push(self, kind: str, within: float = DEADLINE) -> JsonObject:
+        """Wait for the next push of a type that no `on_push` took, and return its data."""
+        async with asyncio.timeout(within):
+            while True:
+                message = await self.pushes.get()
+                if message["type"] == kind:
+                    return message["data"]
+
+    async def closed(self, within: float = DEADLINE) -> Closed:
+        """Wait for the server to close, and return how it did."""
+        async with asyncio.timeout(within):
+            await asyncio.wait([self._reader])
+            await self.socket.wait_closed()
+        return self._closed()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.socket.close()
+        await asyncio.wait([self._reader])
+
+    def _closed(self) -> Closed:
+        return Closed(self.socket.close_code, self.socket.close_reason or "")
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                async with asyncio.timeout(self.silence):
+                    frame = await self.socket.recv()
+                for message in self.codec.decode(frame):
+                    await self._take(message)
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            await self.socket.close()
+        finally:
+            for reply in self._replies.values():
+                if not reply.done():
+                    reply.set_exception(self._closed())
+
+    async def _take(self, message: JsonObject) -> None:
+        kind, data = message["type"], message["data"]
+        if "id" in message:
+            reply = self._replies.get(message["id"])
+            if reply is None or reply.done():
+                return
+            if kind == "error":
+                reply.set_exception(Refused(**{name: data.get(name) for name in ("code", "message", "retry_after_ms")}))
+                return
+            if on_reply := self._on_reply.get(message["id"]):
+                on_reply(data)
+            reply.set_result(data)
+        elif kind == "ping":
+            await self.send("pong", {})
+        if "id" not in message and not (self._on_push and await self._on_push(kind, data)):
+            self.pushes.put_nowait(message)
+
+
+class Client:
+    """A person in rooms, across reconnects: no op is lost and none is applied twice."""
+
+    def __init__(self, base: str, name: str = "", codec: type = JsonCodec, token: str | None = None):
+        self.base = base
+        self.codec = codec
+        self.credentials: JsonObject = {"token": token} if token else {"guest": {"name": name}}
+        self.id = str(uuid.uuid4())
+        self.welcome: JsonObject = {}
+        self.rooms: dict[str, Room] = {}
+        self.connection: Connection
+        self._links: dict[str, str] = {}
+        self._op_ids = itertools.count(1)
+        self._unanswered: dict[int, JsonObject] = {}
+
+    async def __aenter__(self) -> Client:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connection.close()
+
+    @property
+    def user(self) -> str:
+        """The id of the person."""
+        return self.welcome["user"]["id"]
+
+    async def connect(self) -> None:
+        """Open a connection and say hello."""
+        self.connection = await Connection.open(self.base, self.codec, self._push)
+        hello = {"client": self.id, **self.credentials}
+        if "resume" in self.welcome:
+            hello["resume"] = self.welcome["resume"]
+        try:
+            self.welcome = await self.connection.request("hello", hello)
+        except BaseException:
+            await self.connection.close()
+            raise
+        self.connection.silence = self.welcome["ping_ms"] / 1000 + 10
+
+    async def reconnect(self) -> None:
+        """Come back after a lost connection: hello, rejoin, and the unanswered ops again."""
+        await self.connection.close()
+        await self.connect()
+        for room in list(self.rooms.values()):
+            await self.join(room.id, self._links.get(room.id))
+        for submit in list(self._unanswered.values()):
+            await self._submit(submit)
+
+    @staticmethod
+    def reconnect_delay(attempt: int) -> float:
+        """Seconds to wait before the n-th attempt to reconnect, counted from 0."""
+        return random.uniform(0, min(30.0, 0.5 * 2**attempt))
+
+    async def join(self, room_id: str, link: str | None = None) -> Room:
+        """Join a room, or rejoin it from where we stand."""
+        room = self.rooms.setdefault(room_id, Room(room_id))
+        request: JsonObject = {"room": room_id}
+        if link:
+            request["link"] = self._links[room_id] = link
+        if room.position:
+            request["since"] = room.position
+        try:
+            await self.connection.request("join", request, room.take_joined)
+        except Refused:
+            self.rooms.pop(room_id)
+            raise
+        await room.notify()
+        return room
+
+    async def leave(self, room: Room) -> None:
+        """Leave a room."""
+        await self.connection.request("leave", {"room": room.id})
+        self.rooms.pop(room.id, None)
+
+    async def submit(self, room: Room, kind: str, data: JsonObject, op_id: int | None = None) -> int:
+        """Submit an op and return its seq. It is on disk then."""
+        op_id = next(self._op_ids) if op_id is None else op_id
+        return await self._submit({"room": room.id, "op_id": op_id, "op": {"type": kind, "data": data}})
+
+    async def signal(self, room: Room, key: str, body: Any) -> None:
+        """Send a signal; nobody answers."""
+        await self.connection.send("signal", {"room": room.id, "key": key, "body": body})
+
+    async def _submit(self, submit: JsonObject) -> int:
+        self._unanswered[submit["op_id"]] = submit
+        try:
+            seq = (await self.connection.request("submit", submit))["seq"]
+        except Refused as refused:
+            if refused.retry_after_ms is None:
+                del self._unanswered[submit["op_id"]]
+            raise
+        del self._unanswered[submit["op_id"]]
+        return seq
+
+    async def _push(self, kind: str, data: JsonObject) -> bool:
+        """Take a push that belongs to a room; return whether it was one."""
+        room = self.rooms.get(data.get("room", ""))
+        if room is None or kind not in ("ops", "signals", "presence", "reset"):
+            return False
+        if kind == "ops":
+            room.take_ops(data)
+        elif kind == "signals":
+            room.signals += data["signals"]
+        elif kind == "presence":
+            room.take_presence(data)
+        else:
+            room.take_joined(data)
+        await room.notify()
+        return True
+
+
+# --- HTTP ----------------------------------------------------------------------------------------
+
+
+class Http:
+    """The few HTTP requests that a realtime client needs."""
+
+    def __init__(self, base: str):
+        self.base = base
+
+    async def request(
+        self, method: str, path: str, body: JsonObject | None = None, link: str | None = None
+    ) -> JsonObject | None:
+        """Send a request and return the answer's JSON; problems are raised as `Refused`."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if link:
+            headers["Enfilade-Link"] = link
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, headers, method=method)
+        return await asyncio.to_thread(self._send, request)
+
+    async def create_board(self, title: str = "") -> JsonObject:
+        """Make a board as a guest; the answer has `id` and `link`, the secret of its owner."""
+        return await self.request("POST", "/api/v1/rooms", {"kind": "board", "title": title})
+
+    async def create_link(self, board: JsonObject, role: str) -> str:
+        """Make a share link of a role for a board; return its secret."""
+        path = f"/api/v1/rooms/{board['id']}/links"
+        return (await self.request("POST", path, {"role": role}, board["link"]))["link"]
+
+    @staticmethod
+    def _send(request: urllib.request.Request) -> JsonObject | None:
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
+                content = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                problem = json.load(error)
+            raise Refused(problem["code"], problem.get("detail", ""), problem.get("retry_after_ms")) from None
+        return json.loads(content) if content else None
