@@ -39,7 +39,7 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
         #[command(flatten)]
-        seed: seed::Seed,
+        what: seed::Seed,
     },
 }
 
@@ -108,10 +108,10 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Migrate { direction } => runtime.block_on(migrate(direction)),
-        Command::Seed { settings, seed } => {
+        Command::Seed { settings, what } => {
             let config = settings.load()?.0;
             telemetry::log(&config.log, config.log_format)?;
-            runtime.block_on(seed.run(&config))
+            runtime.block_on(what.run(&config))
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::people::{Hashing, Passwords, SystemClock};
 
 #[derive(Args)]
+#[group(id = "what")]
 pub(super) struct Seed {
     /// How many people: ada, grace, alan, then person4 and so on
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -1,0 +1,77 @@
+//! The commands as an operator types them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+fn enfilade(folder: &TempDir, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_enfilade"))
+        .args(arguments)
+        .env_clear()
+        .env("ENFILADE_DATA_DIR", folder.path())
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_schema_goes_up_and_down_and_up_with_data_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(said(&enfilade(&folder, &["migrate", "status"])).contains("pending"));
+    assert!(said(&enfilade(&folder, &["migrate", "up"])).contains("applied"));
+    let status = said(&enfilade(&folder, &["migrate", "status"]));
+    assert!(!status.contains("pending"), "{status}");
+    let seed = ["seed", "--password", "a good long password", "--people", "2", "--boards", "2"];
+    for _ in 0..2 {
+        assert_eq!(said(&enfilade(&folder, &seed)), "2 people and 2 boards are there\n");
+    }
+    assert!(said(&enfilade(&folder, &["migrate", "down", "--to", "0"])).contains("pending"));
+    assert!(!said(&enfilade(&folder, &["migrate", "status"])).contains("applied"));
+    assert!(said(&enfilade(&folder, &["migrate", "up", "--to", "1"])).contains("0001"));
+    said(&enfilade(&folder, &["migrate", "up"]));
+    said(&enfilade(&folder, &seed));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [&[&str]; 5] = [
+        &["migrate", "up", "--to", "99"],
+        &["migrate", "up", "--database-url", "mysql://somewhere"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--config", "/there/is/no/such/file.toml"],
+        &["seed"],
+    ];
+    for arguments in cases {
+        let output = enfilade(&folder, arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn config_shows_every_setting_and_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("enfilade.toml");
+    std::fs::write(&file, "room_idle_seconds = 7\n").unwrap();
+    let file = file.to_str().unwrap();
+    let shown = said(&enfilade(&folder, &["config", "--config", file, "--listen", "127.0.0.1:1234"]));
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("listen").contains("127.0.0.1:1234") && line("listen").ends_with("# flag"));
+    assert!(line("data_dir").ends_with("# environment"));
+    assert!(line("room_idle_seconds").contains("= 7") && line("room_idle_seconds").ends_with("# file"));
+    assert!(
+        line("log_retention_days").contains("\"forever\"")
+            && line("log_retention_days").ends_with("# default")
+    );
+    // What is shown is a file that can be used.
+    let copy = folder.path().join("copy.toml");
+    std::fs::write(&copy, &shown).unwrap();
+    said(&enfilade(&folder, &["config", "--config", copy.to_str().unwrap()]));
+}
