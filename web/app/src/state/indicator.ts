@@ -1,0 +1,67 @@
+/** Whether one's work is safe, in words that are true. Pure: what is known goes in, what is said comes out. */
+
+import type { RoomState, Status } from '@enfilade/client'
+
+export type Safety = 'opening' | 'saved' | 'saving' | 'offline' | 'refused' | 'viewing'
+
+export interface Indication {
+  readonly safety: Safety
+  readonly label: string
+  readonly explanation: string
+}
+
+export interface Known {
+  readonly status: Status
+  readonly state: RoomState
+  readonly unanswered: number
+  /** Own changes that the server refused, since the person last looked. */
+  readonly refused: number
+  readonly canEdit: boolean
+  readonly everJoined: boolean
+}
+
+export function indicate(known: Known): Indication {
+  const { status, state, unanswered, refused, canEdit, everJoined } = known
+  if (status === 'offline' || status === 'closed' || (status === 'connecting' && everJoined)) return offline(unanswered)
+  if (!everJoined) return say('opening', 'Opening…', 'Fetching the board.')
+  if (refused > 0) return refusal(refused)
+  if (unanswered > 0 || state !== 'joined') return saving(unanswered)
+  if (!canEdit)
+    return say('viewing', 'View only', 'You see every change as it happens. With this link you cannot draw.')
+  return say('saved', 'Saved', 'Everything you drew is stored on the server.')
+}
+
+function offline(unanswered: number): Indication {
+  if (unanswered === 0) {
+    return say(
+      'offline',
+      'Offline',
+      'The server cannot be reached. Keep drawing: changes are kept and sent once it is back.',
+    )
+  }
+  return say(
+    'offline',
+    `Offline · ${changes(unanswered)}`,
+    `${sentence(unanswered)} kept here and will be sent as soon as the server can be reached. Keep this page open until then.`,
+  )
+}
+
+function saving(unanswered: number): Indication {
+  return say(
+    'saving',
+    'Saving…',
+    unanswered === 0 ? 'Catching up.' : `${sentence(unanswered)} on the way to the server.`,
+  )
+}
+
+function refusal(refused: number): Indication {
+  return say(
+    'refused',
+    `${changes(refused)} refused`,
+    `The server did not take ${changes(refused)}; what you see is what is stored. Somebody may have changed the board, or your rights, in between.`,
+  )
+}
+
+const changes = (count: number): string => (count === 1 ? '1 change' : `${count} changes`)
+const sentence = (count: number): string => (count === 1 ? '1 change is' : `${count} changes are`)
+const say = (safety: Safety, label: string, explanation: string): Indication => ({ safety, label, explanation })

@@ -1,0 +1,601 @@
+/**
+ * The client: keeps a connection alive, its rooms joined and its ops delivered, whatever happens to the network, the
+ * server and the page.
+ */
+
+import { Backoff, verdict } from './backoff.js'
+import { type Clock, type Random, systemClock } from './clock.js'
+import { type CodecName, codecNamed } from './codec.js'
+import { Connection, type Ending, type SocketConstructor } from './connection.js'
+import { type Credentials, expiryOf, refreshAfterMs, subjectOf } from './credentials.js'
+import { Deliveries } from './deliver.js'
+import { EnfiladeError, invitesRetry } from './errors.js'
+import { Emitter, type Unsubscribe } from './events.js'
+import type { Entry } from './outbox.js'
+import { onAwake } from './page.js'
+import { type JoinOptions, Room, type RoomHost, type RoomMessage } from './room.js'
+import { MemoryOpStore, type OpQueue, type OpStore, type QueueOwner, type StoredOp } from './store.js'
+import type { Hello, Limits, ServerMessage, User, Uuid, Welcome } from './types.js'
+import { DEFAULT_LIMITS } from './types.js'
+
+export type { Credentials } from './credentials.js'
+
+/**
+ * `connecting`: for the first time, or at once after a polite goodbye. `offline`: the connection was lost and is being
+ * tried again. `closed`: for good.
+ */
+export type Status = 'connecting' | 'online' | 'offline' | 'closed'
+
+export interface CloseReason {
+  code: number
+  reason: string
+}
+
+export interface ClientOptions {
+  /** `wss://…/ws` */
+  url: string
+  /** Asked at the start, and again whenever a fresh token is needed. */
+  credentials: () => Promise<Credentials> | Credentials
+  codec?: CodecName
+  /** A fixed client id, which nobody else uses at the same time. Excludes `store`, which hands them out. */
+  client?: Uuid
+  /** Where there is no global one, or another is to be used. */
+  WebSocket?: SocketConstructor
+  /** Where unanswered ops survive a reload; in memory unless given. */
+  store?: OpStore
+  random?: Random
+  clock?: Clock
+}
+
+export interface ClientEvents {
+  status: Status
+  /** Said hello, on a first or a new connection. */
+  welcome: Welcome
+  /** Something went wrong that no promise and no other event tells. */
+  error: EnfiladeError
+  /** Every op was answered, and no room is joined any more. */
+  idle: null
+  /** The end: the server said not to come back, or `close` was called. */
+  closed: CloseReason
+}
+
+/** A connection that lived this long makes the next failure a first one. */
+const STABLE_MS = 10_000
+/** A token that has less than this left is not worth saying hello with. */
+const TOKEN_MARGIN_MS = 5_000
+const REFRESH_RETRY_MS = 5_000
+/** A store that takes longer is not waited for. */
+const STORE_MS = 3_000
+
+export class Client extends Emitter<ClientEvents> {
+  readonly #options: ClientOptions
+  readonly #WebSocket: SocketConstructor
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #store: OpStore
+  readonly #backoff: Backoff
+  readonly #host: RoomHost
+  readonly #rooms = new Map<Uuid, Room>()
+  readonly #asleep: Unsubscribe
+  #status: Status = 'connecting'
+  #user: User | null = null
+  #closeReason: CloseReason | null = null
+  #welcome: Welcome | null = null
+  #credentials: Credentials | null = null
+  /** Whether the credentials were asked for since the last `welcome`. */
+  #fresh = false
+  #resume: string | null = null
+  #queue: OpQueue | null = null
+  #lastOpId = 0
+  #unnamed: { room: Room; entry: Entry }[] = []
+  /** The connection in use, or the one that is being made because there is none. */
+  #active: Connection | null = null
+  /** The one that will take over from an active one that is going away. */
+  #next: Connection | null = null
+  #deliveries: Deliveries | null = null
+  #onlineSince = 0
+  #attempting = false
+  #refreshing = false
+  #retry: unknown
+  #takeover: unknown
+  #refresh: unknown
+
+  constructor(options: ClientOptions) {
+    super()
+    this.#options = { ...options, url: new URL(options.url).href }
+    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: unknown }).WebSocket
+    if (!WebSocket) throw new TypeError('there is no WebSocket here: hand one in as an option')
+    this.#WebSocket = WebSocket as SocketConstructor
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? Math.random
+    this.#store = options.store ?? new MemoryOpStore(options.client)
+    this.#backoff = new Backoff(this.#random)
+    this.#host = this.#asHost()
+    this.#asleep = onAwake(() => this.#awake())
+    // After this turn, so that listeners hear of everything.
+    queueMicrotask(() => void this.#attempt())
+  }
+
+  get status(): Status {
+    return this.#status
+  }
+
+  /** Who the server says this is; null before the first `welcome`. */
+  get user(): User | null {
+    return this.#user
+  }
+
+  /** Why it is over; null while it is not. */
+  get closeReason(): CloseReason | null {
+    return this.#closeReason
+  }
+
+  /** Says hello as the same person later. Keep it to let a guest come back under the same id. */
+  get resume(): string | null {
+    return this.#resume
+  }
+
+  /** The client id in use; null until the store has handed one out. */
+  get id(): Uuid | null {
+    return this.#queue?.client ?? null
+  }
+
+  /** The node that serves this client. */
+  get node(): string | null {
+    return this.#welcome?.node ?? null
+  }
+
+  get limits(): Readonly<Limits> {
+    return this.#active?.limits ?? DEFAULT_LIMITS
+  }
+
+  /** How many own ops wait for their answer, in all rooms. */
+  get unanswered(): number {
+    return [...this.#rooms.values()].reduce((sum, room) => sum + room.unanswered, 0)
+  }
+
+  /** Joins a room, now or as soon as there is a connection, and again after every reconnect. */
+  join(id: Uuid, options: JoinOptions = {}): Room {
+    const key = id.toLowerCase()
+    const known = this.#rooms.get(key)
+    if (known) {
+      known.want(options)
+      return known
+    }
+    const room = new Room(this.#host, key, options, true)
+    if (this.#status === 'closed') room.close(closedError())
+    else this.#admit(room)
+    return room
+  }
+
+  /** The end. Ops without an answer are refused with `closed`; a store keeps them for the next visit. */
+  close(): void {
+    this.#close({ code: 1000, reason: 'closed by the application' })
+  }
+
+  // ---- connecting -------------------------------------------------------------------------------------------------
+
+  /** Makes the active connection. Fails silently into a later attempt. */
+  async #attempt(): Promise<void> {
+    if (this.#attempting || this.#active || this.#status === 'closed') return
+    this.#clock.clearTimeout(this.#retry)
+    this.#attempting = true
+    try {
+      await this.#identify()
+      // `close` may have been called meanwhile.
+      if (this.#over()) return this.#queue?.release()
+      this.#active = this.#connect()
+    } catch (error) {
+      this.#report(asError(error))
+      this.#setStatus('offline')
+      this.#attemptAfter(this.#backoff.next())
+    } finally {
+      this.#attempting = false
+    }
+  }
+
+  /** Credentials that are good for a while, and a client id. */
+  async #identify(): Promise<void> {
+    if (!this.#credentials || this.#expiresWithin(TOKEN_MARGIN_MS)) await this.#askCredentials()
+    if (!this.#queue) this.#adopt(await this.#openQueue())
+  }
+
+  /** A store that fails, or hangs, costs the safety of the queue, not the connection. */
+  async #openQueue(): Promise<OpQueue> {
+    // Once the server has said who this is, and the ops were those of somebody else, nothing is adopted.
+    const owner = this.#user ? undefined : this.#presumedOwner()
+    const opening = Promise.resolve(this.#store.open(owner))
+    try {
+      return await within(this.#clock, STORE_MS, opening)
+    } catch (error) {
+      opening.then(({ release }) => release()).catch(() => {})
+      this.#report(asError(error, 'store_failed'))
+      return new MemoryOpStore().open()
+    }
+  }
+
+  async #askCredentials(): Promise<Credentials> {
+    const credentials = { ...(await this.#options.credentials()) }
+    // A resume token of ours is as old as the token before this one; a guest's outlives any token.
+    if (credentials.token !== undefined && !this.#user?.guest) this.#resume = null
+    this.#resume ??= credentials.resume ?? null
+    this.#fresh = true
+    return (this.#credentials = credentials)
+  }
+
+  #connect(): Connection {
+    const { codec, url } = this.#options
+    const { token, guest } = this.#credentials ?? {}
+    const hello: Hello = {
+      client: this.#queue!.client,
+      ...(this.#resume !== null && { resume: this.#resume }),
+      ...(token !== undefined && { token }),
+      ...(guest && { guest }),
+    }
+    return new Connection(
+      {
+        url,
+        WebSocket: this.#WebSocket,
+        codec: codecNamed(codec ?? 'msgpack'),
+        hello,
+        clock: this.#clock,
+      },
+      {
+        welcomed: (connection, welcome) => this.#welcomed(connection, welcome),
+        pushed: (connection, message) => this.#pushed(connection, message),
+        failed: (_, error) => this.#report(error),
+        ended: (connection, ending) => this.#ended(connection, ending),
+      },
+    )
+  }
+
+  #welcomed(connection: Connection, welcome: Welcome): void {
+    this.#fresh = false
+    this.#onlineSince = this.#clock.now()
+    this.#welcome = welcome
+    this.#resume = welcome.resume
+    this.#user = { id: welcome.user.id, name: welcome.user.name, guest: welcome.user.guest ?? false }
+    if (connection === this.#active && !this.#checkOwner()) return
+    this.#scheduleRefresh()
+    if (connection === this.#next) return this.#moveRooms(connection)
+    this.#setStatus('online')
+    this.emit('welcome', welcome)
+    for (const room of [...this.#rooms.values()]) room.attach(connection)
+    this.#deliverOnce()
+  }
+
+  #pushed(connection: Connection, message: ServerMessage): void {
+    if (message.type === 'ping') {
+      for (const { room, seq } of message.data.heads) this.#rooms.get(room)?.head(connection, seq)
+    } else if (message.type === 'reconnect') this.#goElsewhere(connection, message.data)
+    else if (message.type === 'error') this.#report(EnfiladeError.from(message.data))
+    else if (isOfRoom(message)) this.#rooms.get(message.data.room)?.take(connection, message)
+  }
+
+  #ended(connection: Connection, ending: Ending): void {
+    for (const room of this.#rooms.values()) room.detach(connection)
+    if (connection === this.#next) return this.#nextEnded(ending)
+    if (connection !== this.#active) return
+    this.#clock.clearTimeout(this.#takeover)
+    this.#active = this.#next
+    this.#next = null
+    if (this.#active) return this.#succeed(this.#active)
+    this.#comeBack(ending)
+  }
+
+  /** What the code of the close asks for. */
+  #comeBack({ code, reason, refusal }: Ending): void {
+    const welcomed = this.#status === 'online'
+    const advice = verdict(code)
+    if (refusal) this.#report(refusal)
+    if (advice === 'never' && !(refusal && this.#mayHoldNextTime(refusal))) return this.#close({ code, reason })
+    if (advice === 'scratch') for (const room of this.#rooms.values()) room.forgetState()
+    if (advice === 'refresh' || (refusal && !invitesRetry(refusal))) this.#dropCredentials()
+    if (welcomed && this.#clock.now() - this.#onlineSince >= STABLE_MS) this.#backoff.reset()
+    // A server that says goodbye before it said welcome is not to be hammered.
+    const atOnce = welcomed && (advice === 'now' || advice === 'refresh')
+    this.#setStatus(atOnce ? 'connecting' : 'offline')
+    if (atOnce) void this.#attempt()
+    else this.#attemptAfter(Math.max(refusal?.retryAfterMs ?? 0, this.#backoff.next()))
+  }
+
+  /** Old credentials may have run out; fresh ones that do not hold are the end. */
+  #mayHoldNextTime(refusal: EnfiladeError): boolean {
+    return invitesRetry(refusal) || !this.#fresh
+  }
+
+  #dropCredentials(): void {
+    this.#credentials = null
+    if (!this.#user?.guest) this.#resume = null
+  }
+
+  #attemptAfter(ms: number): void {
+    this.#clock.clearTimeout(this.#retry)
+    if (this.#status !== 'closed') this.#retry = this.#clock.setTimeout(() => void this.#attempt(), ms)
+  }
+
+  /** The network is back, or somebody looks at the page again. */
+  #awake(): void {
+    if (!this.#active) return void this.#attempt()
+    if (!this.#active.ready) return
+    // Any answer will do; that of a join also brings what was missed.
+    const asked = [...this.#rooms.values()].some((room) => room.line === this.#active && room.check())
+    if (asked) this.#active.probe()
+  }
+
+  #close(reason: CloseReason): void {
+    if (this.#status === 'closed') return
+    for (const timer of [this.#retry, this.#takeover, this.#refresh]) this.#clock.clearTimeout(timer)
+    this.#asleep()
+    this.#deliveries?.stop()
+    const connections = [this.#next, this.#active]
+    this.#active = this.#next = null
+    this.#closeReason = { code: reason.code, reason: reason.reason }
+    this.#status = 'closed'
+    for (const room of [...this.#rooms.values()]) room.close(closedError())
+    this.#rooms.clear()
+    for (const connection of connections) connection?.close()
+    if (!this.#attempting) this.#queue?.release()
+    this.emit('status', 'closed')
+    this.emit('closed', this.#closeReason)
+  }
+
+  // ---- make before break ------------------------------------------------------------------------------------------
+
+  /** This node is going away: the second connection is made before the first ends. */
+  #goElsewhere(connection: Connection, { after_ms, resume }: { after_ms: number; resume: string }): void {
+    if (connection !== this.#active) return
+    this.#resume = resume
+    this.#takeOverAfter(after_ms)
+  }
+
+  #takeOverAfter(ms: number): void {
+    this.#clock.clearTimeout(this.#takeover)
+    this.#takeover = this.#clock.setTimeout(() => {
+      if (!this.#next && this.#active) this.#next = this.#connect()
+    }, ms)
+  }
+
+  /** Every room moves by itself; when the last has an answer, the first connection has done its duty. */
+  #moveRooms(next: Connection): void {
+    const moving = new Set(this.#rooms.values())
+    const moved = (room?: Room): void => {
+      if (room) moving.delete(room)
+      if (moving.size > 0 || this.#next !== next) return
+      const old = this.#active
+      this.#active = next
+      this.#next = null
+      this.emit('welcome', this.#welcome!)
+      old?.close('moved')
+    }
+    for (const room of [...moving]) room.attach(next, () => moved(room))
+    moved()
+  }
+
+  /** The first connection is gone before the second was done. */
+  #succeed(next: Connection): void {
+    if (!next.ready) return this.#setStatus('connecting')
+    this.emit('welcome', this.#welcome!)
+    for (const room of this.#rooms.values()) if (room.line !== next) room.attach(next)
+  }
+
+  #nextEnded(ending: Ending): void {
+    this.#next = null
+    const active = this.#active
+    if (!active) return
+    for (const room of this.#rooms.values()) if (room.line !== active) room.attach(active)
+    if (verdict(ending.code) !== 'never') this.#takeOverAfter(this.#backoff.next())
+  }
+
+  // ---- a token on a living connection -----------------------------------------------------------------------------
+
+  #scheduleRefresh(): void {
+    this.#clock.clearTimeout(this.#refresh)
+    const expiresAt = this.#expiresAt()
+    if (expiresAt === undefined || this.#user?.guest) return
+    const ms = refreshAfterMs(expiresAt, this.#clock.now(), this.#random)
+    this.#refresh = this.#clock.setTimeout(() => void this.#refreshToken(), ms)
+  }
+
+  async #refreshToken(): Promise<void> {
+    if (this.#refreshing) return
+    this.#refreshing = true
+    this.#clock.clearTimeout(this.#refresh)
+    try {
+      const before = this.#credentials?.token
+      const { token } = await this.#askCredentials()
+      if (this.#over()) return
+      if (token === undefined || token === before) return this.#refreshAgain()
+      for (const connection of [this.#active, this.#next]) if (connection?.ready) this.#sendToken(connection, token)
+      this.#scheduleRefresh()
+    } catch (error) {
+      this.#report(asError(error))
+      this.#refreshAgain()
+    } finally {
+      this.#refreshing = false
+    }
+  }
+
+  #sendToken(connection: Connection, token: string): void {
+    connection.request('refresh', { token }, (reply) => {
+      if (!(reply instanceof EnfiladeError) || reply.code === 'disconnected') return
+      this.#report(reply)
+      this.#refreshAgain()
+    })
+  }
+
+  #refreshAgain(): void {
+    this.#clock.clearTimeout(this.#refresh)
+    if (!this.#over()) this.#refresh = this.#clock.setTimeout(() => void this.#refreshToken(), REFRESH_RETRY_MS)
+  }
+
+  #expiresAt(): number | undefined {
+    const token = this.#credentials?.token
+    return token === undefined ? undefined : expiryOf(token)
+  }
+
+  #expiresWithin(ms: number): boolean {
+    const expiresAt = this.#expiresAt()
+    return expiresAt !== undefined && expiresAt - this.#clock.now() < ms
+  }
+
+  // ---- ops and their ids ------------------------------------------------------------------------------------------
+
+  #adopt(queue: OpQueue): void {
+    this.#queue = queue
+    this.#lastOpId = queue.restored.at(-1)?.op_id ?? 0
+    for (const [id, ops] of byRoom(queue.restored)) this.#roomFor(id).restore(ops)
+    for (const { room, entry } of this.#unnamed.splice(0)) this.#keep(room, entry)
+  }
+
+  /** A room that the application may not have asked for, but that has ops to deliver. */
+  #roomFor(id: Uuid): Room {
+    const known = this.#rooms.get(id)
+    if (known) return known
+    const room = new Room(this.#host, id, {}, false)
+    this.#rooms.set(id, room)
+    return room
+  }
+
+  #keep(room: Room, entry: Entry): void {
+    if (!this.#queue) return void this.#unnamed.push({ room, entry })
+    if (entry.opId === 0) entry.opId = ++this.#lastOpId
+    if (entry.after) return
+    const { link } = room
+    const stored: StoredOp = { room: room.id, op_id: entry.opId, op: entry.op, ...(link !== undefined && { link }) }
+    const kept = (): void => {
+      entry.kept = true
+      room.pump()
+    }
+    const keeping = this.#queue.put(stored, this.#owner())
+    if (!keeping) return kept()
+    within(this.#clock, STORE_MS, keeping)
+      .catch((error: unknown) => this.#report(asError(error, 'store_failed')))
+      .then(kept)
+  }
+
+  #owner(): QueueOwner {
+    if (this.#user) return this.#user.guest ? 'guest' : this.#user.id
+    return this.#presumedOwner() ?? 'guest'
+  }
+
+  /** Whose ops may be adopted, as far as that can be told before the server says who this is. */
+  #presumedOwner(): QueueOwner | undefined {
+    const token = this.#credentials?.token
+    return token === undefined ? 'guest' : subjectOf(token)
+  }
+
+  /** Ops of somebody else are put back, and this client takes another id. False if it must connect anew for that. */
+  #checkOwner(): boolean {
+    const queue = this.#queue!
+    if (queue.restored.length === 0 || queue.owner === this.#owner()) return true
+    const own = [...this.#rooms.values()].flatMap((room) => room.submissions.filter(({ sent }) => !sent))
+    queue.remove(own.map(({ opId }) => opId))
+    queue.release()
+    this.#queue = null
+    const connection = this.#active
+    this.#active = null
+    connection?.close()
+    for (const room of [...this.#rooms.values()]) room.rename()
+    void this.#attempt()
+    return false
+  }
+
+  /** Ops that other tabs left behind are delivered beside one's own. */
+  #deliverOnce(): void {
+    if (this.#deliveries) return
+    const credentials = (): Promise<Credentials> => this.#same()
+    const deliveries = new Deliveries((options) => new Client({ ...this.#options, ...options, credentials }))
+    this.#deliveries = deliveries
+    const next = async (): Promise<OpQueue | null> => (this.#over() ? null : this.#store.leftBehind(this.#owner()))
+    deliveries.run(next).catch((error: unknown) => this.#report(asError(error, 'store_failed')))
+  }
+
+  /** Credentials for another connection of the same person. */
+  async #same(): Promise<Credentials> {
+    const { token } = this.#expiresWithin(TOKEN_MARGIN_MS) ? await this.#askCredentials() : (this.#credentials ?? {})
+    return { ...(token !== undefined && { token }), ...(this.#resume !== null && { resume: this.#resume }) }
+  }
+
+  // ---- the rest ---------------------------------------------------------------------------------------------------
+
+  #admit(room: Room): void {
+    this.#rooms.set(room.id, room)
+    const connection = this.#next?.ready ? this.#next : this.#active
+    if (connection?.ready) room.attach(connection)
+  }
+
+  /** A method, because the compiler takes a field that was compared once for unchanged after an `await`. */
+  #over(): boolean {
+    return this.#status === 'closed'
+  }
+
+  #setStatus(status: Status): void {
+    if (this.#status === status || this.#over()) return
+    this.#status = status
+    this.emit('status', status)
+  }
+
+  #report(error: EnfiladeError): void {
+    this.emit('error', error)
+  }
+
+  #roomLeft(room: Room): void {
+    this.#rooms.delete(room.id)
+    if (this.#rooms.size === 0) this.emit('idle', null)
+  }
+
+  #asHost(): RoomHost {
+    const client = this
+    return {
+      clock: this.#clock,
+      random: this.#random,
+      codec: this.#options.codec ?? 'msgpack',
+      get limits() {
+        return client.limits
+      },
+      get user() {
+        return client.#user
+      },
+      get id() {
+        return client.id
+      },
+      get connection() {
+        return client.#active
+      },
+      keep: (room, entry) => this.#keep(room, entry),
+      forget: (opIds) => this.#queue?.remove(opIds),
+      report: (error) => this.#report(error),
+      tokenExpired: () => void this.#refreshToken(),
+      left: (room) => this.#roomLeft(room),
+    }
+  }
+}
+
+function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = new EnfiladeError('store_failed', 'the store of this browser does not answer')
+    const timer = clock.setTimeout(() => reject(late), ms)
+    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer))
+  })
+}
+
+function closedError(): EnfiladeError {
+  return new EnfiladeError('closed', 'the client was closed before there was an answer')
+}
+
+function asError(error: unknown, code = 'unreachable'): EnfiladeError {
+  if (error instanceof EnfiladeError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new EnfiladeError(code, message, undefined, { cause: error })
+}
+
+function isOfRoom(message: ServerMessage): message is RoomMessage {
+  return ['ops', 'signals', 'presence', 'reset', 'renamed'].includes(message.type)
+}
+
+function byRoom(ops: readonly StoredOp[]): Map<Uuid, StoredOp[]> {
+  const rooms = new Map<Uuid, StoredOp[]>()
+  for (const op of ops) rooms.set(op.room, [...(rooms.get(op.room) ?? []), op])
+  return rooms
+}

@@ -1,0 +1,18 @@
+/** `@enfilade/client`: rooms, boards and the people in them. */
+
+export * from './api.js'
+export * from './board.js'
+export { type At, BoardState, type ChangeSet, type View } from './board-state.js'
+export * from './client.js'
+export * from './clock.js'
+export * from './errors.js'
+export type { Unsubscribe } from './events.js'
+export { newClientId, randomId } from './ids.js'
+export type { Cursor, LiveStroke } from './live.js'
+export { StrokeBuilder } from './live.js'
+export { Pen } from './pen.js'
+export { decodePoints, decodePressure, encodePoints, encodePressure, roundUnits, toPairs, toPoints } from './points.js'
+export { type CachedRoom, type JoinOptions, Room, type RoomEvents, type RoomPresence, type RoomState, type Submission } from './room.js'
+export * from './store.js'
+export { IndexedDbOpStore, type IndexedDbOptions } from './store-indexeddb.js'
+export * from './types.js'

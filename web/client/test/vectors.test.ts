@@ -1,0 +1,40 @@
+/** The messages that the server's tests read and write as well. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { decode } from '@msgpack/msgpack'
+import { describe, expect, test } from 'vitest'
+
+import { jsonCodec, msgpackCodec } from '../src/codec.js'
+
+interface Vector {
+  name: string
+  from: 'client' | 'server'
+  json: object
+  msgpack: string
+}
+
+const folder = fileURLToPath(new URL('../../../proto/vectors', import.meta.url))
+const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith('.json')) : []
+
+test.skipIf(files.length > 0)('no vectors: proto/vectors has no JSON files', (context) => {
+  context.skip()
+})
+
+describe.each(files)('%s', (file) => {
+  const vectors = JSON.parse(readFileSync(`${folder}/${file}`, 'utf8')) as Vector[]
+
+  test.each(vectors)('$name', ({ from, json, msgpack }) => {
+    const bytes = Uint8Array.from(Buffer.from(msgpack, 'hex'))
+    const messages = msgpackCodec.decode(bytes)
+    expect(messages).toHaveLength(1)
+    expect(messages).toEqual(jsonCodec.decode(JSON.stringify(json)))
+    for (const codec of [jsonCodec, msgpackCodec]) {
+      expect(codec.decode(codec.encode(messages[0]!).body)).toEqual(messages)
+    }
+    if (from === 'client') {
+      expect(decode(msgpackCodec.encode(messages[0]!).body as Uint8Array)).toEqual(decode(bytes))
+      expect(JSON.parse(jsonCodec.encode(messages[0]!).body as string)).toEqual(json)
+    }
+  })
+})
