@@ -98,6 +98,9 @@ pub(super) struct RoomBody {
     title: DisplayName,
     #[schema(value_type = schema::Role)]
     role: Role,
+    /// In milliseconds since 1970; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<u64>,
     /// The secret of an owner's link, for the guest who made the room. It is told this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
@@ -122,6 +125,7 @@ impl From<Admission> for RoomBody {
             kind: admission.kind,
             title: admission.title,
             role: admission.role,
+            created_at: None,
             link: None,
             url: None,
         }
@@ -156,6 +160,7 @@ pub(super) async fn create(
         kind: room.kind,
         title: room.title,
         role: Role::Owner,
+        created_at: None,
         url: link.as_ref().map(|link| share::url(&api, &parts, room.id, link)),
         link,
     };
@@ -188,6 +193,7 @@ pub(super) async fn list(
             kind: room.kind,
             title: room.title,
             role: room.role.unwrap_or(Role::Viewer),
+            created_at: Some(room.created_ms),
             link: None,
             url: None,
         })

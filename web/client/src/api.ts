@@ -20,6 +20,8 @@ export interface RoomInfo {
   kind: RoomKind
   title: string
   role: Role
+  /** In milliseconds since 1970; in lists. */
+  created_at?: number
   /** The secret of an owner's link, for a guest who has just created the room. It is not told again. */
   link?: string
   /** The page of the room with that secret. */

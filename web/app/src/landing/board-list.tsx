@@ -57,7 +57,7 @@ async function ownBoards(): Promise<ListedBoard[]> {
   let after: string | undefined
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const { rooms, next } = await api.rooms(after ? { after } : {})
-    boards.push(...rooms.filter((room) => room.kind === 'board'))
+    boards.push(...rooms.filter((room) => room.kind === 'board').map((room) => ({ ...room, at: room.created_at })))
     if (!next) break
     after = next
   }
