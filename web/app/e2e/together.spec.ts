@@ -152,3 +152,13 @@ test('the eraser takes whole strokes, and undo brings them back in one step', as
   await elements(ada, 3)
   await seesInk(ada, 300, 350, INK.black)
 })
+
+test('another title is told to everybody at once', async ({ somebody }) => {
+  const [ada, bob] = [await somebody(), await somebody()]
+  const address = await newBoard(ada)
+  await openBoard(bob, address)
+  await ada.getByTitle('Rename this board').click()
+  await ada.getByRole('textbox', { name: 'Title of the board' }).fill('Harbour plan')
+  await ada.keyboard.press('Enter')
+  await expect(bob).toHaveTitle(/Harbour plan/)
+})

@@ -103,6 +103,7 @@ export class BoardSession {
       }),
       client.on('closed', (reason) => this.#closed(reason)),
       room.on('joined', () => this.#joined()),
+      room.on('renamed', (title) => (this.title.value = title)),
       room.on('refused', (error) => (this.#end.value = troubleOfRefusal(error.code))),
       room.on('state', (state) => (this.#state.value = state)),
       room.on('unanswered', (count) => (this.#unanswered.value = count)),
