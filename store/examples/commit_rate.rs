@@ -1,50 +1,58 @@
-//! How fast ops become durable: commits and ops a second of [`Sqlite`], for few and many rooms at once.
+//! How fast ops become durable: commits and ops a second of [`Sqlite`] for few and many rooms at once, and what one room's
+//! commits feel of another room's large checkpoints.
 //!
 //! `cargo run --release -p enfilade-store --example commit_rate [SECONDS [FOLDER]]` measures each case for so long, on the
 //! disk of that folder (by default that for temporary files).
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use enfilade_proto::{Epoch, RoomId, Seq};
-use enfilade_store::{Batch, Checkpoint, Incarnation, Outcome, RoomLog, Shard, Sqlite, SqliteOptions};
+use enfilade_store::{
+    Batch, Checkpoint, Incarnation, Outcome, RoomLog, Shard, Sqlite, SqliteOptions, StoreError,
+};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 const OP_BYTES: usize = 200;
 /// (rooms that commit together, ops of each)
 const CASES: [(usize, u64); 6] = [(1, 1), (1, 32), (64, 1), (64, 16), (1_000, 1), (1_000, 8)];
+const CHECKPOINT_BYTES: usize = 15_000_000;
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(200);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let seconds = arguments.next().map_or(Ok(3.0), |text| text.parse())?;
-    let folder = arguments.next().map_or_else(std::env::temp_dir, Into::into);
-    println!("rooms  ops/room   commits/s      ops/s   p50 ms   p99 ms   max ms   log MiB");
+    let time = Duration::from_secs_f64(arguments.next().map_or(Ok(3.0), |text| text.parse())?);
+    let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    println!("rooms  ops/room  commits/s    ops/s   p50 ms   p99 ms  p99.9 ms   max ms");
     for (rooms, ops) in CASES {
-        let folder = tempfile::tempdir_in(&folder)?;
-        let path = folder.path().join("rate.db");
-        let store = Sqlite::open(&path, SqliteOptions { migrate: true, ..SqliteOptions::default() }).await?;
-        let mut took = measure(&store, rooms, ops, Duration::from_secs_f64(seconds)).await?;
-        let log_bytes = std::fs::metadata(path.with_extension("db-wal"))?.len();
-        took.sort_unstable();
-        let total: Duration = took.iter().sum();
-        let commits = took.len() as f64 / total.as_secs_f64();
-        println!(
-            "{rooms:5}  {ops:8}  {commits:10.0} {:10.0} {:8.2} {:8.2} {:8.2} {:9.1}",
-            commits * rooms as f64 * ops as f64,
-            millis(took[took.len() / 2]),
-            millis(took[took.len() * 99 / 100]),
-            millis(took[took.len() - 1]),
-            log_bytes as f64 / f64::from(1 << 20),
-        );
+        let (_place, store) = open(&folder).await?;
+        let took = commit(&store, rooms, ops, time).await?;
         store.close().await;
+        print(rooms, ops, took);
     }
-    beside_a_checkpoint(&folder, seconds).await
+    let (_place, store) = open(&folder).await?;
+    println!("beside checkpoints of {} MB:", CHECKPOINT_BYTES / 1_000_000);
+    tokio::select! {
+        error = write_checkpoints(&store) => return Err(error.into()),
+        took = commit(&store, 1, 1, time) => print(1, 1, took?),
+    }
+    store.close().await;
+    Ok(())
 }
 
-/// Commits one batch of each room after the other, and says how long each commit took.
-async fn measure(
+async fn open(folder: &Path) -> Result<(TempDir, Sqlite), Box<dyn Error>> {
+    let place = tempfile::tempdir_in(folder)?;
+    let options = SqliteOptions { migrate: true, ..SqliteOptions::default() };
+    let store = Sqlite::open(place.path().join("rate.db"), options).await?;
+    Ok((place, store))
+}
+
+/// Commits a batch of every room, again and again, and says how long each commit took.
+async fn commit(
     store: &Sqlite,
     rooms: usize,
     ops: u64,
@@ -53,7 +61,7 @@ async fn measure(
     let writer = Incarnation(Uuid::new_v4());
     let epoch = store.claim(writer, &Shard::all().collect::<Vec<_>>()).await?[0].1;
     let rooms: Vec<RoomId> = (0..rooms).map(|_| RoomId(Uuid::new_v4())).collect();
-    let bytes = Bytes::from(vec![7; OP_BYTES * ops as usize]);
+    let bytes = Bytes::from(vec![7; OP_BYTES * usize::try_from(ops)?]);
     let mut took = Vec::new();
     let end = Instant::now() + time;
     let mut first = Seq(1);
@@ -65,7 +73,7 @@ async fn measure(
         let start = Instant::now();
         let outcomes = store.append(writer, &batches).await?;
         took.push(start.elapsed());
-        if outcomes.iter().any(|outcome| *outcome != Outcome::Committed) {
+        if outcomes.contains(&Outcome::Fenced) {
             return Err("a batch was fenced".into());
         }
         first = last.next();
@@ -73,43 +81,28 @@ async fn measure(
     Ok(took)
 }
 
-/// What one room's commits feel of another room's checkpoints of 15 MB.
-async fn beside_a_checkpoint(folder: &std::path::Path, seconds: f64) -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir_in(folder)?;
-    let store = Sqlite::open(
-        folder.path().join("rate.db"),
-        SqliteOptions { migrate: true, ..SqliteOptions::default() },
-    )
-    .await?;
-    let body = Bytes::from(vec![7; 15_000_000]);
-    let checkpoints = async {
-        let room = RoomId(Uuid::new_v4());
-        let mut took = Vec::new();
-        loop {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let checkpoint =
-                Checkpoint { room, seq: Seq(0), epoch: Epoch(1), format: 1, body: body.clone(), at_ms: 0 };
-            let start = Instant::now();
-            if let Err(error) = store.put_checkpoint(&checkpoint).await {
-                return (took, Some(error));
-            }
-            took.push(start.elapsed());
-            println!("a checkpoint of 15 MB took {:.1} ms", millis(start.elapsed()));
-        }
-    };
-    let appends = measure(&store, 1, 1, Duration::from_secs_f64(seconds));
-    tokio::select! {
-        (_, error) = checkpoints => return error.map_or(Ok(()), |error| Err(error.into())),
-        took = appends => {
-            let mut took = took?;
-            took.sort_unstable();
-            println!("beside checkpoints: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
-                millis(took[took.len() / 2]), millis(took[took.len() * 99 / 100]), millis(took[took.len() * 999 / 1000]), millis(took[took.len() - 1]));
+/// Writes one checkpoint after the other until it fails.
+async fn write_checkpoints(store: &Sqlite) -> StoreError {
+    let body = Bytes::from(vec![7; CHECKPOINT_BYTES]);
+    let room = RoomId(Uuid::new_v4());
+    loop {
+        tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
+        let checkpoint =
+            Checkpoint { room, seq: Seq(0), epoch: Epoch(1), format: 1, body: body.clone(), at_ms: 0 };
+        if let Err(error) = store.put_checkpoint(&checkpoint).await {
+            return error;
         }
     }
-    Ok(())
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+fn print(rooms: usize, ops: u64, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let total: Duration = took.iter().sum();
+    let commits = took.len() as f64 / total.as_secs_f64();
+    let ops_per_second = commits * rooms as f64 * ops as f64;
+    let at = |per_mille: usize| took[(took.len() - 1) * per_mille / 1_000].as_secs_f64() * 1e3;
+    let (p50, p99, p999, max) = (at(500), at(990), at(999), at(1_000));
+    println!(
+        "{rooms:5}  {ops:8} {commits:10.0} {ops_per_second:8.0} {p50:8.2} {p99:8.2} {p999:9.2} {max:8.2}"
+    );
 }

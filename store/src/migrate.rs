@@ -2,6 +2,8 @@
 //!
 //! The steps are the files in `migrations/`, which are part of the program. Each one happens wholly or not at all, together
 //! with the note that it happened. Up and down refuse while another process works on the database.
+//!
+//! A new one takes the next number, two files and a line below. One that was released is never changed.
 
 use std::sync::LazyLock;
 

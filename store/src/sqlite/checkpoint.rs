@@ -153,7 +153,7 @@ async fn name(
     sqlx::query(
         "INSERT INTO checkpoint (room, seq, epoch, format, at_ms, checksum, body, parts)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE ?2 + 1 > 0 OR ?2 <= coalesce(
+         WHERE ?2 <= coalesce(
              (SELECT l.seq_to FROM room_log AS l WHERE l.room = ?1 ORDER BY l.seq_from DESC LIMIT 1),
              (SELECT c.seq FROM checkpoint AS c WHERE c.room = ?1),
              0)

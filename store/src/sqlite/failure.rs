@@ -41,11 +41,6 @@ pub(super) fn commit_failed(error: Error) -> StoreError {
     if certain { change_failed(error) } else { StoreError::UnknownOutcome(Box::new(error)) }
 }
 
-/// Whether a connection is as good after this as before: the statement was refused, nothing else happened.
-pub(super) fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Database(reason) if !matches!(reason.kind(), ErrorKind::Other))
-}
-
 fn refused(reason: &dyn DatabaseError) -> Option<StoreError> {
     match (reason.kind(), primary(reason)) {
         (ErrorKind::UniqueViolation, _) => Some(StoreError::Exists),
@@ -142,14 +137,5 @@ mod tests {
         assert!(matches!(change_failed(code(10)), StoreError::Unavailable(_)));
         assert!(matches!(read_failed(Error::Decode("nonsense".into())), StoreError::Corrupt(_)));
         assert!(matches!(read_failed(Error::PoolTimedOut), StoreError::Unavailable(_)));
-    }
-
-    #[test]
-    fn only_after_a_refusal_is_the_connection_as_before() {
-        assert!(is_refusal(&code(1_555)));
-        assert!(is_refusal(&code(787)));
-        assert!(!is_refusal(&code(13)));
-        assert!(!is_refusal(&code(10)));
-        assert!(!is_refusal(&Error::WorkerCrashed));
     }
 }

@@ -107,6 +107,7 @@ impl Sqlite {
         self.wal.close().await;
         self.readers.close().await;
         self.writer.close().await;
+        // Should it fail, the end of the process lets go of it.
         let _ = self.lock.unlock();
     }
 }
@@ -192,6 +193,8 @@ fn reading(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .read_only(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // Rows that are read ahead of who takes them; a row may have megabytes.
+        .row_buffer_size(8)
         .disable_statement_logging()
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::failure::change_failed;
@@ -26,6 +27,7 @@ pub(super) const NET_PAGES: i64 = 65_536;
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Wal {
+    stop: Arc<Notify>,
     /// None once it was closed.
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -36,14 +38,17 @@ impl Wal {
         writer: Arc<Writer>,
     ) -> Result<Self, StoreError> {
         let connection = options.connect().await.map_err(change_failed)?;
-        Ok(Self { task: Mutex::new(Some(tokio::spawn(keep_short(options, connection, writer)))) })
+        let stop = Arc::new(Notify::new());
+        let task = tokio::spawn(keep_short(options, connection, writer, Arc::clone(&stop)));
+        Ok(Self { stop, task: Mutex::new(Some(task)) })
     }
 
+    /// Waits until the connection is closed.
     pub(super) async fn close(&self) {
-        if let Some(task) = self.take() {
-            task.abort();
-            // It ends by the abort, which is what the error says.
-            let _ = task.await;
+        let Some(task) = self.take() else { return };
+        self.stop.notify_one();
+        if let Err(error) = task.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not kept");
         }
     }
 
@@ -66,10 +71,21 @@ struct Length {
     copied: i64,
 }
 
-async fn keep_short(options: SqliteConnectOptions, mut connection: SqliteConnection, writer: Arc<Writer>) {
+async fn keep_short(
+    options: SqliteConnectOptions,
+    mut connection: SqliteConnection,
+    writer: Arc<Writer>,
+    stop: Arc<Notify>,
+) {
     loop {
-        writer.written.notified().await;
-        tokio::time::sleep(PAUSE).await;
+        let written = async {
+            writer.written.notified().await;
+            tokio::time::sleep(PAUSE).await;
+        };
+        tokio::select! {
+            () = written => {}
+            () = stop.notified() => break,
+        }
         let Err(error) = shorten(&mut connection, &writer).await else { continue };
         tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not copied");
         // If the connection is what is wrong, another may be better; if not, this one will do.
@@ -77,6 +93,7 @@ async fn keep_short(options: SqliteConnectOptions, mut connection: SqliteConnect
             connection = fresh;
         }
     }
+    super::close(connection).await;
 }
 
 async fn shorten(connection: &mut SqliteConnection, writer: &Writer) -> Result<(), sqlx::Error> {
@@ -97,14 +114,14 @@ async fn shorten(connection: &mut SqliteConnection, writer: &Writer) -> Result<(
 }
 
 async fn look(connection: &mut SqliteConnection) -> Result<Length, sqlx::Error> {
-    length(sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(connection).await?)
+    sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(connection).await.map(length)
 }
 
 /// Waits for nobody: what a reader still needs stays for the next time.
 async fn copy(connection: &mut SqliteConnection) -> Result<Length, sqlx::Error> {
-    length(sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?)
+    sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await.map(length)
 }
 
-fn length((_busy, log, copied): (i64, i64, i64)) -> Result<Length, sqlx::Error> {
-    Ok(Length { log, copied })
+fn length((_busy, log, copied): (i64, i64, i64)) -> Length {
+    Length { log, copied }
 }

@@ -11,7 +11,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::failure::{change_failed, commit_failed, is_refusal};
+use super::failure::{change_failed, commit_failed};
 use crate::error::StoreError;
 
 pub(super) struct Writer {
@@ -90,7 +90,9 @@ impl Change<'_> {
                 Ok(value)
             }
             Err(error) => {
-                if is_refusal(&error) && sqlx::query("ROLLBACK").execute(&mut *self).await.is_ok() {
+                // After a refusal (a name is taken) there is something to undo; after a failure SQLite has done so itself,
+                // this is an error, and a new connection is the safer one.
+                if sqlx::query("ROLLBACK").execute(&mut *self).await.is_ok() {
                     self.0.end();
                 }
                 Err(change_failed(error))
