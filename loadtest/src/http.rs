@@ -1,0 +1,132 @@
+//! The few calls of the HTTP API that recordings, replays and audits need.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use enfilade_proto::{LoggedOp, Position, RoomId, Seq, Snapshot};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::target::Target;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A snapshot of the largest board in JSON.
+const BODY_BYTES: usize = 256 * 1024 * 1024;
+/// Ops of a page of history.
+const PAGE: usize = 1000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(Target, String),
+    #[error("{method} {path} was answered with {status}: {body}")]
+    Refused { method: Method, path: String, status: StatusCode, body: String },
+    #[error("{method} {path} was answered with something else: {problem}")]
+    Malformed { method: Method, path: String, problem: String },
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CreatedRoom {
+    pub id: RoomId,
+    /// The secret of a link for its owner.
+    #[serde(default)]
+    pub link: Option<String>,
+}
+
+/// A stretch of a room's history.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    pub first_seq: Seq,
+    pub ops: Vec<LoggedOp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RoomSnapshot {
+    pub position: Position,
+    pub snapshot: Snapshot,
+}
+
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn create_board(target: &Target, title: &str) -> Result<CreatedRoom, ApiError> {
+    let body = json!({ "kind": "board", "title": title }).to_string();
+    call(target, Method::POST, "/api/v1/rooms", None, body).await
+}
+
+/// The ops after `after`, up to a thousand.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn history(
+    target: &Target,
+    room: RoomId,
+    link: Option<&str>,
+    after: Seq,
+) -> Result<Page, ApiError> {
+    let path = format!("/api/v1/rooms/{room}/ops?after={after}&limit={PAGE}");
+    call(target, Method::GET, &path, link, String::new()).await
+}
+
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn snapshot(target: &Target, room: RoomId, link: Option<&str>) -> Result<RoomSnapshot, ApiError> {
+    call(target, Method::GET, &format!("/api/v1/rooms/{room}/snapshot"), link, String::new()).await
+}
+
+async fn call<T: DeserializeOwned>(
+    target: &Target,
+    method: Method,
+    path: &str,
+    link: Option<&str>,
+    body: String,
+) -> Result<T, ApiError> {
+    let unreachable = |problem: String| ApiError::Unreachable(target.clone(), problem);
+    let exchange = exchange(target, &method, path, link, body);
+    let answered = timeout(TIMEOUT, exchange).await.map_err(|_| unreachable("no answer in 30 s".into()))?;
+    let (status, body) = answered.map_err(unreachable)?;
+    let path = path.to_owned();
+    if !status.is_success() {
+        let body: String = String::from_utf8_lossy(&body).chars().take(300).collect();
+        return Err(ApiError::Refused { method, path, status, body });
+    }
+    serde_json::from_slice(&body).map_err(|e| ApiError::Malformed { method, path, problem: e.to_string() })
+}
+
+/// One connection a request: there are few, and none of them is measured.
+async fn exchange(
+    target: &Target,
+    method: &Method,
+    path: &str,
+    link: Option<&str>,
+    body: String,
+) -> Result<(StatusCode, Bytes), String> {
+    let tcp = TcpStream::connect((target.host(), target.port())).await.map_err(|e| e.to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.map_err(|e| e.to_string())?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target.path(path))
+        .header(header::HOST, target.authority())
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(link) = link {
+        request = request.header("enfilade-link", link);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|e| e.to_string())?;
+    // It owns the sender: the connection ends when the exchange does.
+    let answer = async move {
+        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let status = response.status();
+        let body =
+            Limited::new(response.into_body(), BODY_BYTES).collect().await.map_err(|e| e.to_string())?;
+        Ok((status, body.to_bytes()))
+    };
+    // The connection is driven beside the exchange. How it ends, the exchange says.
+    let (answer, _) = tokio::join!(answer, connection);
+    answer
+}

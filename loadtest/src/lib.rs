@@ -1,0 +1,30 @@
+//! Records drawing sessions, replays them as many people at once, and proves that every one of them saw every op.
+//!
+//! The pure parts: [`session`] (the file), [`quickdraw`] (real drawings made into a session), [`score`] and [`clones`]
+//! (who plays what, where and when), [`client`] (what one person says, and makes of the answers), [`oracle`] and
+//! [`replica`] (what the server should have done), [`latency`], [`audit`] and [`report`]. The thin shell around them:
+//! [`target`] and [`http`], [`connection`], [`replay`], [`record`], [`check`] and [`journal`].
+//!
+//! Invariant: nothing here shares code with the server but `enfilade-proto`, and the WebSocket client is another
+//! implementation than the server's. What the two agree on is the protocol, not a mistake.
+
+pub mod audit;
+pub mod check;
+pub mod client;
+pub mod clock;
+pub mod clones;
+pub mod connection;
+pub mod frames;
+pub mod http;
+pub mod journal;
+pub mod latency;
+pub mod oracle;
+pub mod quickdraw;
+pub mod record;
+pub mod replay;
+pub mod replica;
+pub mod report;
+pub mod room;
+pub mod score;
+pub mod session;
+pub mod target;

@@ -1,0 +1,223 @@
+//! What the clones in one room share: the oracle, the frames they all get, the times, and what is counted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use enfilade_proto::{ClientId, Codec, ErrorCode, RoomId, Seq};
+use serde::Serialize;
+
+use crate::clock::Micros;
+use crate::frames::{Frame, Frames, Sighting};
+use crate::journal::Journal;
+use crate::latency::{Latencies, Marks, Visibility};
+use crate::oracle::{Oracle, Who};
+use crate::score::OpNumber;
+
+#[derive(Debug)]
+pub struct Room {
+    pub id: RoomId,
+    pub link: Option<String>,
+    pub oracle: Oracle,
+    pub frames: Frames,
+    pub visibility: Visibility,
+    pub counts: Counts,
+    /// Members whose connection is in the room now.
+    pub inside: u32,
+    /// Members who belong in the room now: inside, or on their way back.
+    pub present: u32,
+    marks: Vec<Marks>,
+    statuses: Vec<Status>,
+    /// What became of ops that others wait for, by generation and number.
+    fates: HashMap<(u32, OpNumber), Option<Seq>>,
+    /// Of all rooms together: a histogram is too large for each to have its own.
+    times: Arc<Mutex<Latencies>>,
+    journal: Option<Arc<Journal>>,
+}
+
+/// How far a clone is, for whoever conducts the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// It may begin: it is in the room and the scene is set, or it comes later.
+    pub ready: bool,
+    /// It has nothing more to do.
+    pub done: bool,
+    /// It will not come back.
+    pub over: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub ops_submitted: u64,
+    pub ops_accepted: u64,
+    /// Ops that others were shown, added up over the members.
+    pub ops_seen: u64,
+    /// Sent again on another connection.
+    pub ops_resent: u64,
+    /// Sent again because the server asked to try later.
+    pub ops_retried: u64,
+    /// Not submitted: what they build on is not there, or they do not fit a frame.
+    pub ops_left_out: u64,
+    pub ops_refused: BTreeMap<String, u64>,
+    pub signals_sent: u64,
+    pub signals_seen: u64,
+    /// Due while there was no connection.
+    pub signals_dropped: u64,
+    pub signals_refused: BTreeMap<String, u64>,
+    pub connections_opened: u64,
+    pub connections_lost: u64,
+    pub connections_failed: u64,
+    pub resets: u64,
+    pub snapshots: u64,
+    pub frames_sent: u64,
+    pub frames_received: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+impl Counts {
+    pub fn merge(&mut self, other: &Self) {
+        self.ops_submitted += other.ops_submitted;
+        self.ops_accepted += other.ops_accepted;
+        self.ops_seen += other.ops_seen;
+        self.ops_resent += other.ops_resent;
+        self.ops_retried += other.ops_retried;
+        self.ops_left_out += other.ops_left_out;
+        merge_codes(&mut self.ops_refused, &other.ops_refused);
+        self.signals_sent += other.signals_sent;
+        self.signals_seen += other.signals_seen;
+        self.signals_dropped += other.signals_dropped;
+        merge_codes(&mut self.signals_refused, &other.signals_refused);
+        self.connections_opened += other.connections_opened;
+        self.connections_lost += other.connections_lost;
+        self.connections_failed += other.connections_failed;
+        self.resets += other.resets;
+        self.snapshots += other.snapshots;
+        self.frames_sent += other.frames_sent;
+        self.frames_received += other.frames_received;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+    }
+
+    #[must_use]
+    pub fn ops_refused_total(&self) -> u64 {
+        self.ops_refused.values().sum()
+    }
+}
+
+fn merge_codes(mine: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+    for (code, count) in theirs {
+        *mine.entry(code.clone()).or_default() += count;
+    }
+}
+
+pub(crate) fn count_code(codes: &mut BTreeMap<String, u64>, code: ErrorCode) {
+    *codes.entry(code.as_str().to_owned()).or_default() += 1;
+}
+
+impl Room {
+    #[must_use]
+    pub fn new(
+        id: RoomId,
+        link: Option<String>,
+        times: Arc<Mutex<Latencies>>,
+        journal: Option<Arc<Journal>>,
+    ) -> Self {
+        Self {
+            id,
+            link,
+            oracle: Oracle::default(),
+            frames: Frames::default(),
+            visibility: Visibility::default(),
+            counts: Counts::default(),
+            inside: 0,
+            present: 0,
+            marks: Vec::new(),
+            statuses: Vec::new(),
+            fates: HashMap::new(),
+            times,
+            journal,
+        }
+    }
+
+    pub fn register(&mut self, client: ClientId, name: String) -> Who {
+        self.marks.push(Marks::default());
+        self.statuses.push(Status::default());
+        self.oracle.register(client, name)
+    }
+
+    pub fn set_status(&mut self, who: Who, status: Status) {
+        self.statuses[who] = status;
+    }
+
+    /// Whether all clones are what the test says.
+    pub fn all(&self, test: impl Fn(&Status) -> bool) -> bool {
+        self.statuses.iter().all(test)
+    }
+
+    pub fn times(&self) -> MutexGuard<'_, Latencies> {
+        // Whoever panicked recorded one time less.
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// When the frame is none of the protocol's.
+    pub fn read(&mut self, codec: Codec, bytes: &[u8]) -> Result<Arc<Frame>, String> {
+        self.counts.frames_received += 1;
+        self.counts.bytes_received += bytes.len() as u64;
+        let (oracle, marks) = (&self.oracle, &self.marks);
+        self.frames.read(codec, bytes, |client, mark| {
+            let sender = oracle.who(client);
+            let planned = sender.zip(mark).and_then(|(who, mark)| marks.get(who)?.planned(mark));
+            Sighting { sender, planned }
+        })
+    }
+
+    /// A signal of this member is about to be sent; the mark is to go with it.
+    pub fn mark(&mut self, who: Who, planned: Micros) -> u64 {
+        self.marks[who].mark(planned)
+    }
+
+    pub fn signals_seen(&mut self, by: Who, now: Micros, signals: &[Sighting]) {
+        let others = || signals.iter().filter(|signal| signal.sender != Some(by));
+        self.counts.signals_seen += others().count() as u64;
+        let mut times = self.times();
+        for planned in others().filter_map(|signal| signal.planned) {
+            times.signal.record(now.saturating_sub(planned));
+        }
+    }
+
+    /// Ops `first` to `last` were new to the member.
+    pub fn ops_seen(&mut self, by: Who, now: Micros, first: Seq, last: Seq) {
+        let others = self.present.saturating_sub(1);
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        for seq in (first.0..=last.0).map(Seq) {
+            self.counts.ops_seen += 1;
+            let origin = || self.oracle.origin(seq);
+            self.visibility.seen(seq, by, now, origin, others, &mut times);
+        }
+    }
+
+    /// Counts the ops that did not reach everybody.
+    pub fn finish_times(&mut self) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        self.visibility.finish(&mut times);
+    }
+
+    pub fn accepted(&mut self, who: Who, client: ClientId, op_id: u64, seq: Seq) {
+        self.counts.ops_accepted += 1;
+        self.oracle.accepted(who, op_id, seq);
+        if let Some(journal) = &self.journal {
+            journal.accepted(self.id, client, op_id, seq);
+        }
+    }
+
+    pub fn fated(&mut self, generation: u32, number: OpNumber, fate: Option<Seq>) {
+        self.fates.insert((generation, number), fate);
+    }
+
+    /// None while nobody knows.
+    #[must_use]
+    pub fn fate(&self, generation: u32, number: OpNumber) -> Option<Option<Seq>> {
+        self.fates.get(&(generation, number)).copied()
+    }
+}
