@@ -12,6 +12,7 @@ use enfilade_proto::{
     ClientId, DisplayName, Epoch, LoggedOp, LoginId, Member, Op, OpId, Position, Presence, Role, RoomId,
     RoomKind, Seq, SignalOut, UserId,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::host::{Host, WeakHost};
@@ -19,13 +20,19 @@ use crate::kind::Contents;
 use crate::presence::EdgeId;
 use crate::refusal::Refusal;
 
+/// Who writes with what: a person and one of their clients. A client's id is no secret, so alone it names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Writer {
+    pub author: UserId,
+    pub client: ClientId,
+}
+
 /// An op on its way to the owner of its room. The edge has found out who sends it and what role they have; the room decides
 /// what that role may do.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    pub author: UserId,
+    pub writer: Writer,
     pub role: Role,
-    pub client: ClientId,
     pub op_id: OpId,
     pub op: Op,
     /// Bytes of the frame it came in: what it counts towards the bounds of mailboxes.
@@ -72,10 +79,10 @@ pub enum Notice {
     Departed { edge: EdgeId, users: Vec<UserId> },
     /// Exactly these people are here.
     Present { edge: EdgeId, members: Vec<Member> },
-    /// A client is connected (again).
-    ClientBack { client: ClientId },
-    /// A client has left the room, or (not `left`) its connection was lost.
-    ClientGone { client: ClientId, left: bool },
+    /// A writer is connected (again).
+    WriterBack(Writer),
+    /// A writer has left the room, or (not `left`) the connection was lost.
+    WriterGone { writer: Writer, left: bool },
     /// A signal that the kind wants to know of.
     Signal(SignalOut),
     /// Nobody is in the room here any more.

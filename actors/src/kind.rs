@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use enfilade_proto::{ClientId, Codec, LoggedOp, Op, Role, RoomKind, Seq, Snapshot, UserId};
+use enfilade_proto::{Codec, LoggedOp, Op, Role, RoomKind, Seq, Snapshot, UserId};
 use serde_json::Value;
 
 pub use board::Board;
 
+use crate::bus::Writer;
 use crate::refusal::Refusal;
 
 /// The state of a room of one kind.
@@ -36,10 +37,10 @@ pub trait Kind: fmt::Debug + Send + 'static {
     fn tidy(&self) -> Option<Op>;
 
     /// Notes a signal that may matter later (most do not).
-    fn notice(&mut self, author: UserId, client: ClientId, key: &str, body: &Value);
+    fn notice(&mut self, writer: Writer, key: &str, body: &Value);
 
-    /// The client is gone for good: what it left unfinished, as an op in its author's name.
-    fn abandon(&mut self, client: ClientId) -> Option<(UserId, Op)>;
+    /// The writer is gone for good: what they left unfinished, as an op of theirs.
+    fn abandon(&mut self, writer: Writer) -> Option<Op>;
 
     /// The state, for joiners and checkpoints. Cheap: what is large is shared.
     fn snapshot(&self) -> Contents;

@@ -23,7 +23,7 @@ use enfilade_store::{Checkpoint, LogRow};
 use self::dedup::{Dedup, Known};
 pub(crate) use self::form::{CHECKPOINT_FORM, write_row};
 pub use self::form::{CheckpointParts, read_row};
-use crate::bus::{Attached, Notice, RoomEvent, Submission};
+use crate::bus::{Attached, Notice, RoomEvent, Submission, Writer};
 use crate::kind::{self, Contents, Kind};
 use crate::presence::{EdgeId, Presence};
 use crate::refusal::Refusal;
@@ -141,8 +141,8 @@ pub struct Room {
     submitters: VecDeque<(Seq, Token)>,
     readers: VecDeque<Reader>,
     retry: Option<Retry>,
-    /// Clients whose connection was lost, and when what they left unfinished is closed.
-    gone: BTreeMap<ClientId, u64>,
+    /// Writers whose connection was lost, and when what they left unfinished is closed.
+    gone: BTreeMap<Writer, u64>,
     checkpoint: CheckpointState,
     last_use_ms: u64,
 }
@@ -236,7 +236,8 @@ impl Room {
         for logged in read_row(&row.ops)? {
             if seq > self.head {
                 self.state.replay(seq, logged.author, &logged.op);
-                self.dedup.applied(logged.client, logged.op_id, seq);
+                let writer = Writer { author: logged.author, client: logged.client };
+                self.dedup.applied(writer, logged.op_id, seq);
                 self.head = seq;
             }
             seq = seq.next();
@@ -278,7 +279,7 @@ impl Room {
 
     fn submit(&mut self, now_ms: u64, token: Token, submission: Submission, effects: &mut Vec<Effect>) {
         self.last_use_ms = now_ms;
-        match self.dedup.look_up(submission.client, submission.op_id) {
+        match self.dedup.look_up(submission.writer, submission.op_id) {
             Known::Applied(seq) if seq <= self.committed => effects.push(Effect::Accept { token, seq }),
             Known::Applied(seq) => self.await_seq(seq, token),
             Known::Expired => {
@@ -297,30 +298,24 @@ impl Room {
         if self.pending.len() >= PENDING_OPS {
             return Err(Refusal::busy("too many ops are waiting in this room", 200));
         }
-        let Submission { author, role, client, op_id, op, weight } = submission;
+        let Submission { writer, role, op_id, op, weight } = submission;
         // Its ops are not remembered by id, so whoever used it would have them applied twice.
-        if client == ClientId::ROOM {
+        if writer.client == ClientId::ROOM {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "the nil client is the room's own"));
         }
         self.state.permits(role, &op)?;
-        let seq = self.apply(now_ms, author, client, op_id, op)?;
+        let seq = self.apply(now_ms, writer, op_id, op)?;
         self.checkpoint.log_bytes += u64::from(weight);
         self.tidy(now_ms);
         Ok(seq)
     }
 
-    fn apply(
-        &mut self,
-        at: u64,
-        author: UserId,
-        client: ClientId,
-        op_id: OpId,
-        op: Op,
-    ) -> Result<Seq, Refusal> {
+    fn apply(&mut self, at: u64, writer: Writer, op_id: OpId, op: Op) -> Result<Seq, Refusal> {
+        let Writer { author, client } = writer;
         let seq = self.head.next();
         let op = self.state.apply(seq, author, op)?;
         self.head = seq;
-        self.dedup.applied(client, op_id, seq);
+        self.dedup.applied(writer, op_id, seq);
         self.pending.push(Arc::new(LoggedOp { author, client, op_id, at, op }));
         Ok(seq)
     }
@@ -335,7 +330,7 @@ impl Room {
     }
 
     fn apply_own(&mut self, now_ms: u64, author: UserId, op: Op) -> Result<Seq, Refusal> {
-        self.apply(now_ms, author, ClientId::ROOM, OpId(0), op)
+        self.apply(now_ms, Writer { author, client: ClientId::ROOM }, OpId(0), op)
     }
 
     /// Keeps the queue in the order of seqs: a resent op may wait for one that is further ahead than the newest.
@@ -368,14 +363,15 @@ impl Room {
                 users.into_iter().for_each(|user| self.presence.depart(edge, user, now_ms));
             }
             Notice::Present { edge, members } => self.presence.replace(edge, members, now_ms),
-            Notice::ClientBack { client } => {
-                self.gone.remove(&client);
+            Notice::WriterBack(writer) => {
+                self.gone.remove(&writer);
             }
-            Notice::ClientGone { client, left } => {
-                self.gone.insert(client, if left { now_ms } else { now_ms + ABANDONED_MS });
+            Notice::WriterGone { writer, left } => {
+                self.gone.insert(writer, if left { now_ms } else { now_ms + ABANDONED_MS });
             }
             Notice::Signal(signal) => {
-                self.state.notice(signal.author, signal.client, &signal.key, &signal.body);
+                let writer = Writer { author: signal.author, client: signal.client };
+                self.state.notice(writer, &signal.key, &signal.body);
             }
             Notice::Detached { edge } => {
                 self.presence.replace(edge, Vec::new(), now_ms);
@@ -433,12 +429,12 @@ impl Room {
     }
 
     fn close_abandoned(&mut self, now_ms: u64) {
-        let over: Vec<ClientId> =
-            self.gone.iter().filter(|(_, at)| **at <= now_ms).map(|(client, _)| *client).collect();
-        for client in over {
-            self.gone.remove(&client);
-            if let Some((author, op)) = self.state.abandon(client)
-                && self.apply_own(now_ms, author, op).is_ok()
+        let over: Vec<Writer> =
+            self.gone.iter().filter(|(_, at)| **at <= now_ms).map(|(writer, _)| *writer).collect();
+        for writer in over {
+            self.gone.remove(&writer);
+            if let Some(op) = self.state.abandon(writer)
+                && self.apply_own(now_ms, writer.author, op).is_ok()
             {
                 self.tidy(now_ms);
             }

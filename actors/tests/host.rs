@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use enfilade_actors::Refusal;
-use enfilade_actors::bus::{Bus, ClusterEvent, Edge, LocalBus, Notice, RoomEvent, Submission};
+use enfilade_actors::bus::{Bus, ClusterEvent, Edge, LocalBus, Notice, RoomEvent, Submission, Writer};
 use enfilade_actors::host::{Clock, Host};
 use enfilade_actors::presence::EdgeId;
 use enfilade_actors::room::RoomSettings;
@@ -106,9 +106,8 @@ impl Node {
             points: Points::encode(&[at(0.0), at(10.0)]),
             pressure: None,
         });
-        let client = ClientId(Uuid::from_u128(client));
-        let submission =
-            Submission { author: ADA, role: Role::Editor, client, op_id: OpId(op_id), op, weight: 100 };
+        let writer = Writer { author: ADA, client: ClientId(Uuid::from_u128(client)) };
+        let submission = Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100 };
         self.bus.submit(room, submission).await?.wait().await
     }
 

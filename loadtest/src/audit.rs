@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use enfilade_proto::{ClientId, LoggedOp, OpId, Seq, Snapshot};
+use enfilade_proto::{ClientId, ElementId, LoggedOp, Op, OpId, Seq, Snapshot};
 use serde::Serialize;
 
 use crate::oracle::{Kind, Violations};
@@ -14,6 +14,7 @@ use crate::replica::{Replica, StateHash};
 pub struct Audit {
     promised: HashMap<(ClientId, OpId), Seq>,
     found: HashSet<(ClientId, OpId)>,
+    finished: HashSet<ElementId>,
     applied: Seq,
     replica: Replica,
     shown: Option<(Seq, StateHash)>,
@@ -45,6 +46,7 @@ impl Audit {
         let mut audit = Self {
             promised: kept,
             found: HashSet::new(),
+            finished: HashSet::new(),
             applied: Seq(0),
             replica: Replica::default(),
             shown: Some((shown.seq, StateHash::of(elements))),
@@ -80,7 +82,10 @@ impl Audit {
         self.replica.apply(seq, op.author, &op.op);
         self.compare();
         if op.client == ClientId::ROOM {
-            return;
+            return self.own(op);
+        }
+        if let Op::AddStroke(stroke) = &op.op {
+            self.finished.insert(stroke.element.clone());
         }
         let name = (op.client, op.op_id);
         if !self.found.insert(name) {
@@ -91,6 +96,17 @@ impl Audit {
             self.violations.add(Kind::WrongSeq, || {
                 format!("op {} of {}: accepted at {promised}, stands at {seq}", name.1, name.0)
             });
+        }
+    }
+
+    /// The room adds what is left of an abandoned stroke, never what its author had finished.
+    fn own(&mut self, op: &LoggedOp) {
+        if let Op::AddStroke(stroke) = &op.op
+            && self.finished.contains(&stroke.element)
+        {
+            let (seq, element) = (self.applied, &stroke.element);
+            self.violations
+                .add(Kind::Overwritten, || format!("at {seq} the room replaced the finished {element}"));
         }
     }
 
@@ -129,8 +145,8 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
+    use enfilade_proto::UserId;
     use enfilade_proto::board::AllElements;
-    use enfilade_proto::{Op, UserId};
     use serde_json::json;
     use uuid::Uuid;
 
@@ -218,6 +234,20 @@ mod tests {
         assert_eq!(findings(&record, promises(&record), &board), [(Kind::Snapshot, 1)]);
         let ahead = Snapshot { seq: Seq(5), ..shown(&record) };
         assert_eq!(findings(&record, promises(&record), &ahead), [(Kind::Snapshot, 1)]);
+    }
+
+    #[test]
+    fn a_room_that_replaced_a_finished_stroke_is_found() {
+        let data = json!({"element":"s","color":"#000000","width":1,"points":[[0,0],[9,9]]});
+        let op: Op = serde_json::from_value(json!({"type":"add_stroke","data":data})).unwrap();
+        let finished = LoggedOp { op, ..record(1)[0].clone() };
+        let own = LoggedOp { client: ClientId::ROOM, op_id: OpId(0), ..finished.clone() };
+        let record = [own.clone(), finished, own];
+        assert_eq!(
+            findings(&record, vec![], &shown(&record)),
+            [(Kind::Overwritten, 1)],
+            "only the second is wrong"
+        );
     }
 
     #[test]

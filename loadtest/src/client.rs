@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use enfilade_proto::limits::{FRAME_BYTES, OPS_IN_FLIGHT, PING_MS};
 use enfilade_proto::{
-    ClientId, CloseCode, Codec, ErrorCode, Guest, Hello, Join, Position, Reconnect, Request, RoomId,
+    ClientId, CloseCode, Codec, ErrorCode, Guest, Hello, Join, Leave, Position, Reconnect, Request, RoomId,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -325,7 +325,7 @@ impl Client {
         self.outgoing.clear();
         self.heard = now;
         self.phase = Phase::Greeting { since: now };
-        let guest = Some(Guest { name: self.part.name(&self.score) });
+        let guest = Some(Guest { name: self.part.name(&self.score).to_string() });
         let hello = Hello { client: self.id, resume: self.resume.clone(), token: None, guest };
         self.say(Some(HELLO), &Request::Hello(hello));
     }
@@ -390,6 +390,14 @@ impl Client {
             self.play(now, room);
         }
         self.report(room);
+    }
+
+    /// The run is over: whoever is in the room leaves it.
+    pub fn take_leave(&mut self, room: &mut Room) {
+        if self.phase == Phase::Inside {
+            self.say(None, &Request::Leave(Leave { room: self.room }));
+        }
+        self.go_outside(room);
     }
 
     /// The run is over: what is still open will not be answered.

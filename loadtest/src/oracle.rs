@@ -11,10 +11,10 @@ mod faithful;
 mod history;
 mod violation;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use enfilade_proto::{ClientId, Epoch, LoggedOp, Op, Position, Seq, Snapshot, UserId};
+use enfilade_proto::{ClientId, ElementId, Epoch, LoggedOp, Op, Position, Seq, Snapshot, UserId};
 
 use self::history::{History, Sight, Source};
 pub use self::violation::{Kind, Violation, Violations};
@@ -66,6 +66,8 @@ pub struct Oracle {
     members: Vec<Member>,
     by_client: HashMap<ClientId, Who>,
     history: History,
+    /// Elements that clients have added, and the room has no business to add again.
+    added: HashSet<ElementId>,
     accepted: u64,
     unanswered: u64,
     highest_accepted: Seq,
@@ -435,6 +437,7 @@ impl Oracle {
                     format!("the room's own op at {seq} has the op id {op_id}")
                 });
             }
+            self.judge_own(by, seq, op);
             return Source::Room;
         }
         let Some(who) = self.who(op.client) else {
@@ -472,7 +475,22 @@ impl Oracle {
             let what = if known_author { "content" } else { "author" };
             self.convict(Kind::Altered, who, || format!("op {op_id} at {seq} came back with another {what}"));
         }
+        if let Op::AddStroke(stroke) = &op.op {
+            self.added.insert(stroke.element.clone());
+        }
         Source::Member { who, op_id }
+    }
+
+    /// The room adds what is left of an abandoned stroke, never what its author had finished.
+    fn judge_own(&mut self, by: Option<Who>, seq: Seq, op: &LoggedOp) {
+        if let Op::AddStroke(stroke) = &op.op
+            && self.added.contains(&stroke.element)
+        {
+            let element = &stroke.element;
+            self.convict_any(Kind::Overwritten, by, || {
+                format!("at {seq} the room replaced the finished {element}")
+            });
+        }
     }
 
     fn compare(&mut self, who: Who, snapshot: &Snapshot) {

@@ -62,10 +62,9 @@ pub async fn record(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Recording, RecordError> {
     let client = ClientId(Uuid::new_v4());
-    #[expect(clippy::expect_used, reason = "a word")]
-    let name = DisplayName::new("Recorder").expect("a name");
     let join = Join { room: options.room, link: options.link.clone(), since: None };
-    let mut visit = Visit::begin(&options.target, options.codec, client, Guest { name }, join).await?;
+    let mut visit =
+        Visit::begin(&options.target, options.codec, client, Guest { name: "Recorder".into() }, join).await?;
     let mut scribe = Scribe::new(SessionWriter::create(out)?, client);
     scribe.scene(visit.joined.snapshot.as_ref(), visit.joined.ops.as_deref().unwrap_or_default())?;
     scribe.seq = visit.joined.position.seq;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use enfilade_proto::{ClientId, Codec, DisplayName, Guest, Join, RoomId, Seq};
+use enfilade_proto::{ClientId, Codec, Guest, Join, RoomId, Seq};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,6 +32,8 @@ use crate::target::Target;
 const HANDSHAKES: usize = 64;
 /// From the last clone's arrival to the recording's time 0.
 const LEAD: Micros = SECOND / 5;
+/// How long a room may take to clear up after everybody has left.
+const AFTERMATH: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
@@ -131,6 +133,7 @@ pub async fn replay(
     let seconds = (run.carrier.clock.now() - start) as f64 / SECOND as f64;
     run.welcome_newcomers().await;
     run.end().await;
+    run.look_back().await;
     run.report(seconds, cut)
 }
 
@@ -321,10 +324,15 @@ impl<'a> Run<'a> {
         room: RoomId,
         link: Option<String>,
     ) -> Result<Visit, ConnectError> {
-        #[expect(clippy::expect_used, reason = "a word")]
-        let name = DisplayName::new("Newcomer").expect("a name");
         let join = Join { room, link, since: None };
-        Visit::begin(&self.options.target, self.options.codec, client, Guest { name }, join).await
+        Visit::begin(
+            &self.options.target,
+            self.options.codec,
+            client,
+            Guest { name: "Newcomer".into() },
+            join,
+        )
+        .await
     }
 
     async fn end(&mut self) {
@@ -332,6 +340,24 @@ impl<'a> Run<'a> {
         let all_gone = async { while self.clones.join_next().await.is_some() {} };
         if timeout(Duration::from_secs(5), all_gone).await.is_err() {
             self.clones.abort_all();
+        }
+    }
+
+    /// What the rooms did when everybody had left is judged too.
+    async fn look_back(&mut self) {
+        tokio::time::sleep(AFTERMATH).await;
+        for room in &self.rooms {
+            let (head, id, link) = {
+                let room = lock(room);
+                (room.oracle.head_seq(), room.id, room.link.clone())
+            };
+            match http::history(&self.options.target, id, link.as_deref(), head).await {
+                Ok(page) => {
+                    let ops: Vec<Seen> = page.ops.into_iter().map(Seen::new).collect();
+                    lock(room).oracle.fill(page.first_seq, &ops);
+                }
+                Err(error) => tracing::warn!(room = %id, %error, "what happened after the end is not known"),
+            }
         }
     }
 

@@ -209,7 +209,7 @@ fn answer(
     let mut server = server.lock().unwrap();
     match (request, *visitor) {
         (Request::Hello(hello), None) => {
-            let name = hello.guest.unwrap().name;
+            let name = DisplayName::new(&hello.guest.unwrap().name).unwrap();
             // A person's id is made of their client's, so that it survives the connection.
             let user = UserId(Uuid::from_u128(hello.client.0.as_u128() + 1));
             *visitor = Some((hello.client, user, name.as_str() == "Newcomer"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use enfilade_actors::Refusal as RoomRefusal;
-use enfilade_actors::bus::{Bus, Submission as ToRoom};
+use enfilade_actors::bus::{Bus, Submission as ToRoom, Writer};
 use enfilade_actors::room::read_row;
 use enfilade_proto::{Codec, Position, RoomId, Seq};
 use enfilade_store::RoomLog;
@@ -52,7 +52,8 @@ impl Rooms for Content {
 
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
         let Submission { room, author, role, client, op_id, op } = submission;
-        let to_room = ToRoom { author: author.id, role, client, op_id, op, weight: WEIGHT };
+        let writer = Writer { author: author.id, client };
+        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT };
         Ok(self.bus.submit(room, to_room).await?.wait().await?)
     }
 }

@@ -360,8 +360,8 @@ async fn a_bad_hello_ends_the_connection_with_a_code() {
             format!(
                 r#"{{"id":1,"type":"hello","data":{{"client":"{client}","guest":{{"name":"a\u0007b"}}}}}}"#
             ),
-            ErrorCode::InvalidRequest,
-            CloseCode::Malformed,
+            ErrorCode::InvalidName,
+            CloseCode::Unauthenticated,
         ),
         (
             format!(r#"{{"id":1,"type":"hello","data":{{"client":"{client}"}}}}"#),
@@ -563,9 +563,11 @@ fn large_board_stroke(n: u64) -> enfilade_actors::bus::Submission {
         .collect();
     let enfilade_proto::Op::AddStroke(small) = stroke(&format!("element-{n:08}")) else { unreachable!() };
     enfilade_actors::bus::Submission {
-        author: enfilade_proto::UserId(uuid::Uuid::from_u128(7)),
+        writer: enfilade_actors::bus::Writer {
+            author: enfilade_proto::UserId(uuid::Uuid::from_u128(7)),
+            client: enfilade_proto::ClientId(uuid::Uuid::from_u128(8)),
+        },
         role: Role::Editor,
-        client: enfilade_proto::ClientId(uuid::Uuid::from_u128(8)),
         op_id: enfilade_proto::OpId(n),
         op: enfilade_proto::Op::AddStroke(enfilade_proto::board::Stroke {
             points: enfilade_proto::Points::encode(&points),
@@ -573,4 +575,22 @@ fn large_board_stroke(n: u64) -> enfilade_actors::bus::Submission {
         }),
         weight: 100,
     }
+}
+
+/// An id of a client is no secret: it stands beside every op. Whoever uses another's must not touch their ops.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_answer_for_anothers_ops() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut ada = node.member("Ada", &board).await;
+    assert_eq!(ada.draw(board.id, 1).await, Seq(1));
+    let mut eve = node.connect(Codec::MessagePack).await;
+    eve.id = ada.id;
+    eve.greet("Eve").await;
+    eve.join(board.id, &board.link, None).await;
+    for (op_id, element) in [(1, "eve-1"), (2, "eve-2")] {
+        let accepted = eve.submit(board.id, op_id, stroke(element)).await;
+        assert!(matches!(accepted, ServerMessage::Accepted(accepted) if accepted.seq == Seq(1 + op_id)));
+    }
+    assert_eq!(ada.draw(board.id, 2).await, Seq(4), "her own, and not Eve's");
 }

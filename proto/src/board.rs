@@ -118,7 +118,7 @@ impl Serialize for Width {
         if self.0.is_multiple_of(64) {
             serializer.serialize_u16(self.0 / 64)
         } else {
-            serializer.serialize_f32(self.units())
+            serializer.serialize_f64(f64::from(self.units()))
         }
     }
 }

@@ -308,6 +308,9 @@ fn check(request: &Request) -> Result<(), &'static str> {
     if matches!(request, Request::Hello(hello) if hello.client == ClientId::ROOM) {
         return Err("a client is a UUID of its own, not the nil one");
     }
+    if matches!(request, Request::Submit(submit) if submit.op_id.0 == 0) {
+        return Err("op ids start above 0");
+    }
     let Request::Signal(signal) = request else { return Ok(()) };
     let plain = signal.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
     if !plain || !(1..=SIGNAL_KEY_BYTES).contains(&signal.key.len()) {

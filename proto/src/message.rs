@@ -71,7 +71,8 @@ pub struct Hello {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guest {
-    pub name: DisplayName,
+    /// As it came; whether it is a name is looked at by whoever greets.
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

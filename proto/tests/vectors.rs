@@ -151,7 +151,7 @@ fn requests() -> Vec<(&'static str, Option<u32>, Request)> {
                 client: CLIENT,
                 resume: None,
                 token: None,
-                guest: Some(Guest { name: name("Ada") }),
+                guest: Some(Guest { name: "Ada".into() }),
             }),
         ),
         (

@@ -15,11 +15,12 @@ use enfilade_proto::board::{
     Some1, Stroke, Writing, Z,
 };
 use enfilade_proto::limits::{BOARD_BYTES, BOARD_ELEMENTS, ELEMENTS_PER_OP};
-use enfilade_proto::{ClientId, Coord, ElementId, ErrorCode, Op, Role, Seq, UserId};
+use enfilade_proto::{Coord, ElementId, ErrorCode, Op, Role, Seq, UserId};
 use serde_json::Value;
 
 use self::live::LiveStrokes;
 use super::{Contents, Kind};
+use crate::bus::Writer;
 use crate::refusal::Refusal;
 
 pub(super) use self::live::owner_hears;
@@ -168,6 +169,8 @@ impl Board {
         }
         match op {
             Op::AddStroke(stroke) => Ok(Op::AddStroke(simplified(stroke)?)),
+            Op::AddRectangle(area) => Ok(Op::AddRectangle(without_empty_fill(area))),
+            Op::AddEllipse(area) => Ok(Op::AddEllipse(without_empty_fill(area))),
             Op::Change(change) => self.check_change(change).map(Op::Change),
             Op::Move(ref moved) => {
                 same_length(moved.elements.as_slice(), moved.offsets.as_slice())?;
@@ -303,12 +306,12 @@ impl Kind for Board {
         Some(Op::Forget(Elements { elements: Some1::new(oldest)? }))
     }
 
-    fn notice(&mut self, author: UserId, client: ClientId, key: &str, body: &Value) {
-        self.live.notice(author, client, key, body);
+    fn notice(&mut self, writer: Writer, key: &str, body: &Value) {
+        self.live.notice(writer, key, body);
     }
 
-    fn abandon(&mut self, client: ClientId) -> Option<(UserId, Op)> {
-        self.live.abandon(client).map(|(author, stroke)| (author, Op::AddStroke(stroke)))
+    fn abandon(&mut self, writer: Writer) -> Option<Op> {
+        self.live.abandon(writer).map(Op::AddStroke)
     }
 
     fn snapshot(&self) -> Contents {
@@ -333,6 +336,11 @@ fn simplified(stroke: Stroke) -> Result<Stroke, Refusal> {
     let (points, pressure) =
         simplify::stroke(&stroke.points, stroke.pressure.as_ref()).map_err(invalid_op)?;
     Ok(Stroke { points, pressure, ..stroke })
+}
+
+/// A fill that cannot be seen is none, so that there is one way to say it.
+fn without_empty_fill(area: Area) -> Area {
+    Area { fill: area.fill.filter(|fill| fill.rgba() != 0), ..area }
 }
 
 fn invalid_op(message: &'static str) -> Refusal {

@@ -1,4 +1,4 @@
-//! Which ops of which clients were applied: why an op that is sent twice is applied once.
+//! Which ops of which writers were applied: why an op that is sent twice is applied once.
 //!
 //! Of a client that is busy, the answers to its last [`OPS_IN_FLIGHT`] ops are known, which is all that it may have unanswered.
 //! Of one that has been quiet for [`QUIET_SEQS`] ops of the room, only the newest is kept: enough to never apply anything twice.
@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use enfilade_proto::limits::OPS_IN_FLIGHT;
 use enfilade_proto::{ClientId, OpId, Seq};
 use serde::{Deserialize, Serialize};
+
+use crate::bus::Writer;
 
 /// After this many ops of others a client is no longer about to resend more than its newest op.
 const QUIET_SEQS: u64 = 10_000;
@@ -28,9 +30,9 @@ pub(super) enum Known {
 
 #[derive(Debug, Default)]
 pub(super) struct Dedup {
-    clients: BTreeMap<ClientId, Answers>,
+    writers: BTreeMap<Writer, Answers>,
     /// Clients by their newest seq, so that quiet ones are found without a search.
-    by_newest: BTreeMap<Seq, ClientId>,
+    by_newest: BTreeMap<Seq, Writer>,
     /// Clients whose newest seq is up to here have been shortened.
     shortened_through: Seq,
 }
@@ -45,8 +47,8 @@ struct Answers {
 }
 
 impl Dedup {
-    pub(super) fn look_up(&self, client: ClientId, op_id: OpId) -> Known {
-        let Some(known) = self.clients.get(&client) else { return Known::New };
+    pub(super) fn look_up(&self, writer: Writer, op_id: OpId) -> Known {
+        let Some(known) = self.writers.get(&writer) else { return Known::New };
         match known.answers.binary_search_by_key(&op_id, |&(op_id, _)| op_id) {
             Ok(found) => Known::Applied(known.answers[found].1),
             Err(0) if known.cut => Known::Expired,
@@ -55,13 +57,13 @@ impl Dedup {
     }
 
     /// Remembers that an op was applied. Op ids usually grow; a late one (refused before, accepted now) finds its place.
-    pub(super) fn applied(&mut self, client: ClientId, op_id: OpId, seq: Seq) {
-        if client == ClientId::ROOM {
+    pub(super) fn applied(&mut self, writer: Writer, op_id: OpId, seq: Seq) {
+        if writer.client == ClientId::ROOM {
             return;
         }
-        let known = self.clients.entry(client).or_default();
+        let known = self.writers.entry(writer).or_default();
         self.by_newest.remove(&known.newest);
-        self.by_newest.insert(seq, client);
+        self.by_newest.insert(seq, writer);
         known.newest = seq;
         let place = known.answers.partition_point(|&(known, _)| known < op_id);
         known.answers.insert(place, (op_id, seq));
@@ -78,9 +80,9 @@ impl Dedup {
         if through <= self.shortened_through {
             return;
         }
-        for client in self.by_newest.range(self.shortened_through.next()..=through).map(|(_, client)| client)
+        for writer in self.by_newest.range(self.shortened_through.next()..=through).map(|(_, writer)| writer)
         {
-            if let Some(known) = self.clients.get_mut(client)
+            if let Some(known) = self.writers.get_mut(writer)
                 && known.answers.len() > 1
             {
                 known.answers.drain(..known.answers.len() - 1);
@@ -92,36 +94,37 @@ impl Dedup {
     }
 
     fn forget_beyond(&mut self, most: usize) {
-        while self.clients.len() > most {
-            let Some((_, client)) = self.by_newest.pop_first() else { return };
-            self.clients.remove(&client);
+        while self.writers.len() > most {
+            let Some((_, writer)) = self.by_newest.pop_first() else { return };
+            self.writers.remove(&writer);
         }
     }
 
     /// For a checkpoint.
     pub(super) fn to_form(&self) -> DedupForm {
-        DedupForm(self.clients.iter().map(|(client, answers)| (*client, answers.clone())).collect())
+        DedupForm(self.writers.iter().map(|(writer, answers)| (*writer, answers.clone())).collect())
     }
 
     pub(super) fn from_form(form: DedupForm) -> Self {
-        let by_newest = form.0.iter().map(|(client, answers)| (answers.newest, *client)).collect();
-        Self { clients: form.0.into_iter().collect(), by_newest, shortened_through: Seq::default() }
+        let by_newest = form.0.iter().map(|(writer, answers)| (answers.newest, *writer)).collect();
+        Self { writers: form.0.into_iter().collect(), by_newest, shortened_through: Seq::default() }
     }
 }
 
 /// How a [`Dedup`] stands in a checkpoint.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct DedupForm(Vec<(ClientId, Answers)>);
+pub(super) struct DedupForm(Vec<(Writer, Answers)>);
 
 #[cfg(test)]
 mod tests {
+    use enfilade_proto::UserId;
     use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
 
-    fn client(n: u128) -> ClientId {
-        ClientId(Uuid::from_u128(n + 1))
+    fn client(n: u128) -> Writer {
+        Writer { author: UserId(Uuid::from_u128(1)), client: ClientId(Uuid::from_u128(n + 1)) }
     }
 
     #[test]
@@ -131,6 +134,9 @@ mod tests {
         dedup.applied(client(1), OpId(7), Seq(42));
         assert_eq!(dedup.look_up(client(1), OpId(7)), Known::Applied(Seq(42)));
         assert_eq!(dedup.look_up(client(2), OpId(7)), Known::New);
+        // Somebody else who says to be the same client names other ops.
+        let stranger = Writer { author: UserId(Uuid::from_u128(2)), ..client(1) };
+        assert_eq!(dedup.look_up(stranger, OpId(7)), Known::New);
     }
 
     #[test]
@@ -167,7 +173,7 @@ mod tests {
         }
         assert_eq!(dedup.look_up(client(1), OpId(10)), Known::Applied(Seq(10)));
         assert_eq!(dedup.look_up(client(1), OpId(9)), Known::Expired);
-        assert_eq!(dedup.clients[&client(1)].answers.len(), 1);
+        assert_eq!(dedup.writers[&client(1)].answers.len(), 1);
     }
 
     #[test]
@@ -177,7 +183,7 @@ mod tests {
             dedup.applied(client(u128::from(n)), OpId(1), Seq(n));
             dedup.forget_beyond(10);
         }
-        assert_eq!((dedup.clients.len(), dedup.by_newest.len()), (10, 10));
+        assert_eq!((dedup.writers.len(), dedup.by_newest.len()), (10, 10));
         assert_eq!(dedup.look_up(client(20), OpId(1)), Known::Applied(Seq(20)));
     }
 

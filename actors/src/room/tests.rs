@@ -11,6 +11,7 @@ const ROOM: RoomId = RoomId(Uuid::from_u128(1));
 const EDGE: EdgeId = EdgeId(Uuid::from_u128(2));
 const ADA: UserId = UserId(Uuid::from_u128(3));
 const PEN: ClientId = ClientId(Uuid::from_u128(4));
+const WRITER: Writer = Writer { author: ADA, client: PEN };
 
 /// A room, and a database that does what the test says.
 struct Scene {
@@ -93,9 +94,8 @@ impl Scene {
         self.tokens += 1;
         let token = Token(self.tokens);
         let submission = Submission {
-            author: ADA,
+            writer: Writer { author: ADA, client },
             role: Role::Editor,
-            client,
             op_id: OpId(op_id),
             op: stroke(element),
             weight: 100,
@@ -228,9 +228,8 @@ fn a_refused_op_takes_no_seq() {
     let mut scene = Scene::new();
     scene.tokens += 1;
     let submission = Submission {
-        author: ADA,
+        writer: Writer { author: ADA, client: PEN },
         role: Role::Viewer,
-        client: PEN,
         op_id: OpId(1),
         op: stroke("a"),
         weight: 100,
@@ -290,7 +289,7 @@ fn a_lost_writer_leaves_what_arrived_after_a_while() {
     let body = json!({"element": "s", "color": "#1a1a1a", "width": 4, "at": 0, "points": [80, 80, 80, 0]});
     let piece = SignalOut { author: ADA, client: PEN, key: "stroke.0".into(), body };
     scene.feed(Input::Notice(Notice::Signal(piece.clone())));
-    scene.feed(Input::Notice(Notice::ClientGone { client: PEN, left: false }));
+    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: false }));
     scene.wait(ABANDONED_MS - 1);
     assert_eq!(scene.elements(), 0);
     scene.wait(1);
@@ -303,14 +302,14 @@ fn a_lost_writer_leaves_what_arrived_after_a_while() {
         body: json!({"element": "t", "color": "#1a1a1a", "width": 4, "at": 0, "points": [0, 0]}),
         ..piece
     })));
-    scene.feed(Input::Notice(Notice::ClientGone { client: PEN, left: false }));
+    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: false }));
     scene.wait(ABANDONED_MS - 1);
-    scene.feed(Input::Notice(Notice::ClientBack { client: PEN }));
+    scene.feed(Input::Notice(Notice::WriterBack(WRITER)));
     scene.wait(ABANDONED_MS * 3);
     assert_eq!(scene.elements(), 1);
 
     // And whoever leaves on purpose has finished.
-    scene.feed(Input::Notice(Notice::ClientGone { client: PEN, left: true }));
+    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: true }));
     assert_eq!(scene.elements(), 2);
 }
 

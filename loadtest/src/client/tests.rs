@@ -293,7 +293,8 @@ fn a_gap_is_convicted_and_healed_by_joining_again() {
     table.tick_at(SECOND);
     let (id, submit) = table.submits().remove(0);
     table.commit(&submit);
-    let own = LoggedOp { client: ClientId::ROOM, op_id: OpId(0), ..table.log[0].clone() };
+    let op = serde_json::from_value(json!({"type":"clear","data":{}})).unwrap();
+    let own = LoggedOp { client: ClientId::ROOM, op_id: OpId(0), op, ..table.log[0].clone() };
     table.log.push(own);
     table.show_last();
     table.join(Some(0));

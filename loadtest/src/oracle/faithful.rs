@@ -1,6 +1,6 @@
 //! Whether an op that came back is the op that was submitted. A server may drop points of a stroke; nothing else.
 
-use enfilade_proto::board::{Change, Stroke};
+use enfilade_proto::board::{Area, Change, Stroke};
 use enfilade_proto::{Op, Points};
 
 #[must_use]
@@ -30,8 +30,16 @@ pub(super) fn is_faithful(submitted: &Op, shown: &Op) -> bool {
                     _ => false,
                 }
         }
+        (Op::AddRectangle(submitted), Op::AddRectangle(shown)) => same_area(submitted, shown),
+        (Op::AddEllipse(submitted), Op::AddEllipse(shown)) => same_area(submitted, shown),
         (submitted, shown) => submitted == shown,
     }
+}
+
+/// There are two ways to say that an area is not filled.
+fn same_area(submitted: &Area, shown: &Area) -> bool {
+    let plain = |area: &Area| Area { fill: area.fill.filter(|fill| fill.rgba() != 0), ..area.clone() };
+    plain(submitted) == plain(shown)
 }
 
 /// Some of the points, in their order, the ends among them.
@@ -71,6 +79,16 @@ mod tests {
         ] {
             assert_eq!(is_faithful(&whole, &stroke("#000000", &points)), faithful, "{points}");
         }
+    }
+
+    #[test]
+    fn no_fill_may_be_said_in_either_way() {
+        let area = |fill| {
+            let data = json!({"element":"a","color":"#000000","width":1,"bounds":[0,0,1,1],"fill":fill});
+            serde_json::from_value::<Op>(json!({"type":"add_ellipse","data":data})).unwrap()
+        };
+        assert!(is_faithful(&area(json!("#00000000")), &area(json!(null))));
+        assert!(!is_faithful(&area(json!("#00000001")), &area(json!(null))));
     }
 
     #[test]

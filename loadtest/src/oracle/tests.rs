@@ -225,6 +225,19 @@ fn the_rooms_own_ops_are_no_phantoms() {
 }
 
 #[test]
+fn a_room_that_replaces_a_finished_stroke_is_found() {
+    let mut room = Scene::with(1);
+    let own = LoggedOp { author: user(0), client: ClientId::ROOM, op_id: OpId(0), at: 1, op: stroke("a") };
+    room.log.push(Seen::new(own.clone()));
+    room.show(0, 1, 1);
+    room.play(0, stroke("a"));
+    assert_eq!(room.kinds(), [], "what was abandoned and then finished is fine");
+    room.log.push(Seen::new(LoggedOp { at: 2, ..own }));
+    room.show(0, 3, 3);
+    room.convicts(&[Kind::Overwritten]);
+}
+
+#[test]
 fn a_wrong_seq_is_found_whichever_came_first() {
     let mut room = Scene::with(1);
     room.submit(0, stroke("a"));

@@ -23,6 +23,8 @@ pub enum Kind {
     RefusedSeen,
     /// Not what was submitted, or not by whom.
     Altered,
+    /// A finished stroke was replaced by what the room thought was left of it.
+    Overwritten,
     /// A client was put back to an earlier position or epoch.
     Rewound,
     /// A snapshot is not what the ops make.
@@ -57,6 +59,7 @@ impl Kind {
             Self::WrongSeq => "wrong_seq",
             Self::RefusedSeen => "refused_seen",
             Self::Altered => "altered",
+            Self::Overwritten => "overwritten",
             Self::Rewound => "rewound",
             Self::Snapshot => "snapshot",
             Self::LostOp => "lost_op",

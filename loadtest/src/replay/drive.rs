@@ -135,6 +135,9 @@ impl Drive<'_> {
                 },
             }
         }
+        if self.over {
+            self.client.take_leave(&mut lock(&self.room));
+        }
         socket.close(|| self.client.next_outgoing()).await;
         self.lost(None);
     }

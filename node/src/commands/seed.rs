@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use enfilade_actors::bus::Submission;
+use enfilade_actors::bus::{Submission, Writer};
 use enfilade_actors::host::{Clock as _, Host};
 use enfilade_proto::board::{Bounds, Color, Note, Stroke, Text, Width, Writing};
 use enfilade_proto::{
@@ -93,10 +93,10 @@ async fn board(store: &Sqlite, host: &Host, number: u32, owner: UserId) -> anyho
         let room = NewRoom { id, kind: RoomKind::Board, title, created_ms, owner: Some(owner), link: None };
         store.create_room(&room).await?;
     }
-    let client = ClientId(stable(3, number));
+    let writer = Writer { author: owner, client: ClientId(stable(3, number)) };
     for (op_id, op) in (1..).map(OpId).zip(drawing(number)?) {
         // Sent again, they are recognised.
-        let submission = Submission { author: owner, role: Role::Owner, client, op_id, op, weight: 0 };
+        let submission = Submission { writer, role: Role::Owner, op_id, op, weight: 0 };
         host.submit(id, submission).await?.wait().await?;
     }
     Ok(())

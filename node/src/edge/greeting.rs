@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use enfilade_proto::limits::{HELLO_MS, Limits, PING_MS};
 use enfilade_proto::{
-    CloseCode, Closing, Codec, Error, ErrorCode, Hello, Incoming, Rejected, Request, Welcome,
+    CloseCode, Closing, Codec, DisplayName, Error, ErrorCode, Hello, Incoming, Rejected, Request, Welcome,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -135,7 +135,9 @@ fn identify(ends: &Ends, hello: &Hello) -> Result<Principal, Refusal> {
     }
     match &hello.guest {
         // A token that went bad must not quietly turn a person into a guest.
-        Some(guest) if hello.token.is_none() => Ok(ends.people.guest(guest.name.clone())),
+        Some(guest) if hello.token.is_none() => DisplayName::new(&guest.name)
+            .map(|name| ends.people.guest(name))
+            .map_err(|error| Refusal::new(ErrorCode::InvalidName, error.to_string())),
         _ => Err(failed.unwrap_or_else(|| {
             Refusal::new(ErrorCode::Unauthenticated, "say hello with a token or as a guest")
         })),

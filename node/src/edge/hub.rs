@@ -492,7 +492,7 @@ impl Hub {
         connection.out.forget_room(room);
         let Some((membership, drew)) = connection.leave(room) else { return };
         if drew {
-            let gone = Notice::ClientGone { client: connection.client, left };
+            let gone = Notice::WriterGone { writer: connection.writer(), left };
             self.ends.bus.notify(room, gone);
         }
         membership.room.leave(index, membership.user);
@@ -552,7 +552,7 @@ impl Hub {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         self.due.insert((now_ms.max(entry.signalled_ms + TICK_MS), room));
         let full = entry.signals.len() >= SIGNALS;
-        let earlier = entry.signals.iter_mut().find(|it| it.client == signal.client && it.key == signal.key);
+        let earlier = entry.signals.iter_mut().find(|it| same_signal(it, &signal));
         if earlier.is_none() && full {
             metrics::counter!("enfilade_signals_dropped_total").increment(1);
             return;
@@ -682,12 +682,15 @@ impl Hub {
 
     fn wake_later(&mut self, who: ConnectionId) {
         let now_ms = self.now_ms();
+        let wall_ms = self.ends.clock.now_ms();
         let Some(connection) = self.connection(who) else { return };
         if connection.ping_at_ms == 0 {
             // Spread, so that those who came together are not pinged together.
             connection.ping_at_ms = now_ms + PING_MS / 2 + (who.serial * 7_919) % (PING_MS / 2);
         }
-        let next = connection.expires_ms.map_or(connection.ping_at_ms, |at| at.min(connection.ping_at_ms));
+        let silent_at_ms = now_ms + SILENCE_MS.saturating_sub(connection.silent_for(wall_ms));
+        let next = connection.ping_at_ms.min(silent_at_ms);
+        let next = connection.expires_ms.map_or(next, |at| at.min(next));
         self.wheel.wake_at(next.div_ceil(1_000), who);
     }
 
@@ -704,6 +707,11 @@ impl Hub {
         let ping = codec.encode(None, "ping", &Ping { heads });
         self.send(who, &[frame::message(codec == Codec::Json, &ping)]);
     }
+}
+
+/// Whether one of these takes the place of the other.
+fn same_signal(one: &SignalOut, other: &SignalOut) -> bool {
+    one.client == other.client && one.author == other.author && one.key == other.key
 }
 
 /// The bytes of one flush, per codec and want, written when somebody needs them.

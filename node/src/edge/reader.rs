@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use enfilade_actors::bus::{Notice, Submission};
+use enfilade_actors::bus::{Notice, Submission, Writer};
 use enfilade_proto::limits::{
     FRAME_BYTES, OPS_BURST, OPS_IN_FLIGHT, OPS_PER_SECOND, ROOMS_PER_CONNECTION, SIGNAL_BYTES, SIGNALS_BURST,
     SIGNALS_PER_SECOND,
@@ -256,7 +256,8 @@ impl Reader {
     }
 
     async fn not_understood(&mut self, id: Option<u32>, code: ErrorCode, message: String) -> Result<(), End> {
-        self.malformed += 1;
+        // A message that a later version knows is no nonsense.
+        self.malformed += u32::from(code != ErrorCode::UnknownType);
         self.refuse(id, Error { code, message, retry_after_ms: None }).await;
         if self.malformed >= MALFORMED { Err(End::Close(CloseCode::Malformed)) } else { Ok(()) }
     }
@@ -265,13 +266,16 @@ impl Reader {
         let Incoming { id, request } = incoming;
         let result = match request {
             Request::Submit(submit) => self.submit(id, submit, weight).await,
-            Request::Signal(signal) => self.signal(signal, weight).await,
+            Request::Signal(signal) => self.signal(id, signal, weight).await,
             Request::Join(join) => self.join(id, join).await,
             Request::Leave(leave) => self.leave(id, leave.room).await,
             Request::Read(read) => self.mark_read(id, read).await,
             Request::Refresh(refresh) => self.refresh(id, &refresh).await,
             Request::Message(message) => self.message(&message),
-            Request::Pong(_) => Ok(()),
+            Request::Pong(_) => {
+                self.done(id).await;
+                Ok(())
+            }
             Request::Hello(_) => Err(error(ErrorCode::HelloRepeated, "hello was said before")),
         };
         match result {
@@ -296,14 +300,8 @@ impl Reader {
                 ..error(ErrorCode::Busy, "too many ops without an answer")
             });
         };
-        let submission = Submission {
-            author: self.principal.user.id,
-            role,
-            client: self.client,
-            op_id: submit.op_id,
-            op: submit.op,
-            weight,
-        };
+        let submission =
+            Submission { writer: self.writer(), role, op_id: submit.op_id, op: submit.op, weight };
         // In order into the room's queue; the answer is waited for elsewhere.
         let answer = self.ends.bus.submit(submit.room, submission).await?;
         let (hub, connection, codec) =
@@ -320,7 +318,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn signal(&mut self, signal: Signal, weight: u32) -> Result<(), Error> {
+    async fn signal(&mut self, id: Option<u32>, signal: Signal, weight: u32) -> Result<(), Error> {
         let (role, _) = self.joined(signal.room)?;
         if role < Role::Editor {
             return Err(error(ErrorCode::Forbidden, "a viewer does not signal"));
@@ -335,6 +333,7 @@ impl Reader {
         let Signal { room, key, body } = signal;
         let signal = SignalOut { author: self.principal.user.id, client: self.client, key, body };
         self.tell(Command::Signal { from: self.connection, room, signal }).await;
+        self.done(id).await;
         Ok(())
     }
 
@@ -366,7 +365,7 @@ impl Reader {
             }
         };
         if admission.role >= Role::Editor {
-            self.ends.bus.notify(join.room, Notice::ClientBack { client: self.client });
+            self.ends.bus.notify(join.room, Notice::WriterBack(self.writer()));
         }
         self.rooms.insert(join.room, (admission.role, room.clone()));
         let membership =
@@ -413,6 +412,10 @@ impl Reader {
     }
 
     // ---- replies ----------------------------------------------------------------------------------------------
+
+    fn writer(&self) -> Writer {
+        Writer { author: self.principal.user.id, client: self.client }
+    }
 
     fn joined(&self, room: RoomId) -> Result<(Role, &Arc<EdgeRoom>), Error> {
         let known = self.rooms.get(&room).map(|(role, room)| (*role, room));

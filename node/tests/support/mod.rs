@@ -12,8 +12,8 @@ use std::time::Duration;
 use enfilade_node::{Config, Node, Partial};
 use enfilade_proto::board::{Color, Elements, Some1, Stroke, Width};
 use enfilade_proto::{
-    ClientId, Codec, Coord, DisplayName, ElementId, Guest, Hello, Join, Joined, Op, OpId, Points, Position,
-    Request, RoomId, Seq, ServerFrame, ServerMessage, Signal, Submit, Welcome,
+    ClientId, Codec, Coord, ElementId, Guest, Hello, Join, Joined, Op, OpId, Points, Position, Request,
+    RoomId, Seq, ServerFrame, ServerMessage, Signal, Submit, Welcome,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ impl Client {
     }
 
     pub async fn greet(&mut self, name: &str) -> Welcome {
-        let guest = Some(Guest { name: DisplayName::new(name).unwrap() });
+        let guest = Some(Guest { name: name.to_owned() });
         self.hello(Hello { client: self.id, resume: None, token: None, guest }).await
     }
 

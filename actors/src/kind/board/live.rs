@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::limits::STROKE_POINTS;
-use enfilade_proto::{ClientId, Coord, ElementId, Point, Points, Pressure, UserId};
+use enfilade_proto::{Coord, ElementId, Point, Points, Pressure};
 use serde_json::Value;
+
+use crate::bus::Writer;
 
 /// Whether a signal is a piece of a stroke.
 pub(in crate::kind) fn owner_hears(key: &str) -> bool {
@@ -15,16 +17,15 @@ pub(in crate::kind) fn owner_hears(key: &str) -> bool {
 }
 
 /// At most this many people's unfinished strokes are remembered; nobody sees more pens on one board.
-const CLIENTS: usize = 1_024;
+const WRITERS: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct LiveStrokes {
-    by_client: BTreeMap<ClientId, LiveStroke>,
+    by_writer: BTreeMap<Writer, LiveStroke>,
 }
 
 #[derive(Debug)]
 struct LiveStroke {
-    author: UserId,
     element: ElementId,
     color: Color,
     width: Width,
@@ -43,24 +44,24 @@ struct Piece {
 }
 
 impl LiveStrokes {
-    pub(super) fn notice(&mut self, author: UserId, client: ClientId, key: &str, body: &Value) {
+    pub(super) fn notice(&mut self, writer: Writer, key: &str, body: &Value) {
         if !owner_hears(key) {
             return;
         }
         if body.get("cancel").and_then(Value::as_bool) == Some(true) {
-            self.by_client.remove(&client);
+            self.by_writer.remove(&writer);
         } else if let Some(piece) = Piece::read(body) {
-            self.add(author, client, piece);
+            self.add(writer, piece);
         }
     }
 
-    fn add(&mut self, author: UserId, client: ClientId, piece: Piece) {
-        match self.by_client.get_mut(&client) {
+    fn add(&mut self, writer: Writer, piece: Piece) {
+        match self.by_writer.get_mut(&writer) {
             Some(stroke) if stroke.element == piece.element => stroke.extend(piece),
             known => {
-                // A new stroke begins; the client has one pen.
-                if known.is_some() || self.by_client.len() < CLIENTS {
-                    self.by_client.insert(client, LiveStroke::begin(author, piece));
+                // A new stroke begins; a writer has one pen.
+                if known.is_some() || self.by_writer.len() < WRITERS {
+                    self.by_writer.insert(writer, LiveStroke::begin(piece));
                 }
             }
         }
@@ -68,11 +69,11 @@ impl LiveStrokes {
 
     /// The finished stroke has come.
     pub(super) fn finish(&mut self, element: &ElementId) {
-        self.by_client.retain(|_, stroke| stroke.element != *element);
+        self.by_writer.retain(|_, stroke| stroke.element != *element);
     }
 
-    pub(super) fn abandon(&mut self, client: ClientId) -> Option<(UserId, Stroke)> {
-        let live = self.by_client.remove(&client)?;
+    pub(super) fn abandon(&mut self, writer: Writer) -> Option<Stroke> {
+        let live = self.by_writer.remove(&writer)?;
         let pressure = (!live.pressure.is_empty()).then(|| Pressure::encode(&live.pressure));
         let stroke = Stroke {
             element: live.element,
@@ -81,14 +82,14 @@ impl LiveStrokes {
             points: Points::encode(&live.points),
             pressure,
         };
-        Some((live.author, stroke))
+        Some(stroke)
     }
 }
 
 impl LiveStroke {
-    fn begin(author: UserId, piece: Piece) -> Self {
+    fn begin(piece: Piece) -> Self {
         let Piece { element, color, width, points, pressure } = piece;
-        Self { author, element, color, width, points, pressure }
+        Self { element, color, width, points, pressure }
     }
 
     fn extend(&mut self, piece: Piece) {

@@ -8,7 +8,7 @@ use super::*;
 
 const ADA: UserId = UserId(Uuid::from_u128(1));
 const BOB: UserId = UserId(Uuid::from_u128(2));
-const PEN: ClientId = ClientId(Uuid::from_u128(3));
+const PEN: Writer = Writer { author: ADA, client: enfilade_proto::ClientId(Uuid::from_u128(3)) };
 
 fn id(text: &str) -> ElementId {
     ElementId::new(text).unwrap()
@@ -246,15 +246,14 @@ fn a_full_board_forgets_the_oldest_deletions_first() {
 fn a_writer_who_vanishes_leaves_the_stroke_that_arrived() {
     let mut scene = Scene::default();
     let piece = |at: u32, points: &[i32]| json!({"element": "s", "color": "#1a1a1a", "width": 4, "at": at, "points": points, "pressure": vec![128; points.len() / 2]});
-    scene.board.notice(ADA, PEN, "stroke.0", &piece(0, &[80, 80, 80, 0]));
-    scene.board.notice(ADA, PEN, "stroke.1", &piece(2, &[320, 400]));
-    scene.board.notice(ADA, PEN, "cursor", &json!({"x": 1, "y": 2}));
-    let (author, op) = scene.board.abandon(PEN).unwrap();
-    assert_eq!(author, ADA);
+    scene.board.notice(PEN, "stroke.0", &piece(0, &[80, 80, 80, 0]));
+    scene.board.notice(PEN, "stroke.1", &piece(2, &[320, 400]));
+    scene.board.notice(PEN, "cursor", &json!({"x": 1, "y": 2}));
+    let op = scene.board.abandon(PEN).unwrap();
     let Op::AddStroke(stroke) = &op else { panic!("{op:?}") };
     assert_eq!(stroke.points.decode(), [at(10.0, 10.0), at(20.0, 10.0), at(40.0, 50.0)]);
     assert_eq!(stroke.pressure.as_ref().unwrap().decode(), [128; 3]);
-    scene.draw(author, op).unwrap();
+    scene.draw(ADA, op).unwrap();
     assert!(scene.board.abandon(PEN).is_none());
 }
 
@@ -262,11 +261,11 @@ fn a_writer_who_vanishes_leaves_the_stroke_that_arrived() {
 fn a_finished_or_cancelled_stroke_leaves_nothing_to_close() {
     let mut scene = Scene::default();
     let piece = json!({"element": "s", "color": "#1a1a1a", "width": 4, "at": 0, "points": [80, 80]});
-    scene.board.notice(ADA, PEN, "stroke.0", &piece);
+    scene.board.notice(PEN, "stroke.0", &piece);
     scene.draw(ADA, stroke("s")).unwrap();
     assert!(scene.board.abandon(PEN).is_none());
-    scene.board.notice(ADA, PEN, "stroke.1", &piece);
-    scene.board.notice(ADA, PEN, "stroke.2", &json!({"element": "s", "cancel": true}));
+    scene.board.notice(PEN, "stroke.1", &piece);
+    scene.board.notice(PEN, "stroke.2", &json!({"element": "s", "cancel": true}));
     assert!(scene.board.abandon(PEN).is_none());
 }
 
@@ -286,7 +285,7 @@ fn pieces_that_cannot_be_read_are_skipped() {
         json!({"element": "s", "color": "#1a1a1a", "width": 4, "points": []}),
     ];
     for body in bodies {
-        board.notice(ADA, PEN, "stroke.0", &body);
+        board.notice(PEN, "stroke.0", &body);
         assert!(board.abandon(PEN).is_none(), "{body}");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use enfilade_actors::bus::Writer;
 use enfilade_proto::{ClientId, Codec, DisplayName, LoginId, Role, RoomId, UserId};
 use tokio::net::TcpStream;
 
@@ -79,7 +80,7 @@ pub(crate) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) socket: Arc<TcpStream>,
     pub(super) codec: Codec,
-    pub(super) client: ClientId,
+    client: ClientId,
     principal: Principal,
     pub(super) pulse: Arc<Pulse>,
     rooms: Vec<Joined>,
@@ -107,6 +108,10 @@ impl Connection {
             expires_ms: None,
             ping_at_ms: 0,
         }
+    }
+
+    pub(super) fn writer(&self) -> Writer {
+        Writer { author: self.principal.user.id, client: self.client }
     }
 
     pub(super) fn login(&self) -> Option<LoginId> {
