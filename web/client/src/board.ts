@@ -201,6 +201,8 @@ export class Board extends Emitter<BoardEvents> {
     this.#loaded = true
     this.#drop((submission) => this.#isConfirmed(submission))
     this.#foretell()
+    // Those from before the first welcome had none.
+    for (const pending of this.#pending) pending.author = this.#author
     this.#overlay.refreshAll()
     this.#pile.rebuild(this.#overlay.all())
     this.#compareUnseen()
@@ -213,7 +215,7 @@ export class Board extends Emitter<BoardEvents> {
     const before = new Map<string, Element | undefined>()
     const own = new Set<number>()
     ops.forEach(({ op, author, client, op_id }, i) => {
-      if (client === this.room.host.id) own.add(op_id)
+      if (this.room.isOwn({ author, client })) own.add(op_id)
       // What was seen before a reset is no news.
       else if (firstSeq + i > (this.#unseen?.until ?? 0)) this.#history.othersDid(op, this.#overlay)
       this.#state.apply(op, { seq: firstSeq + i, author }, before)
@@ -232,8 +234,7 @@ export class Board extends Emitter<BoardEvents> {
 
   #submitted(submission: Submission): void {
     const seq = submission.seq ?? (this.#pending.at(-1)?.seq ?? this.#state.seq) + 1
-    const author = this.room.host.user?.id ?? NOBODY
-    const pending: Pending = { submission, op: submission.op, seq, author }
+    const pending: Pending = { submission, op: submission.op, seq, author: this.#author }
     if (submission.after) pending.op = restoration(this.#seqOf(submission.after))
     this.#pending.push(pending)
     this.#look(new Map(), () => this.#overlay.push(pending))
@@ -241,11 +242,8 @@ export class Board extends Emitter<BoardEvents> {
 
   /** Normally the op itself comes, before or after; not if a snapshot has it. */
   #accepted(submission: Submission): void {
-    const ids = (): Iterable<string> => {
-      if (this.#isConfirmed(submission)) return this.#drop((other) => other === submission)
-      return this.#settle(submission)
-    }
-    this.#look(new Map(), ids)
+    const confirmed = (other: Submission): boolean => other === submission && this.#isConfirmed(other)
+    this.#look(new Map(), () => [...this.#settle(submission), ...this.#drop(confirmed)])
   }
 
   #rejected(submission: Submission, error: EnfiladeError): void {
@@ -353,6 +351,10 @@ export class Board extends Emitter<BoardEvents> {
   /** The place of an op in the history, known or foretold. */
   #seqOf(submission: Submission): number {
     return submission.seq ?? this.#pending.find((pending) => pending.submission === submission)?.seq ?? 0
+  }
+
+  get #author(): Uuid {
+    return this.room.host.user?.id ?? NOBODY
   }
 
   #isConfirmed({ seq }: Submission): boolean {

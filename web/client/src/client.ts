@@ -7,16 +7,16 @@ import { Backoff, verdict } from './backoff.js'
 import { type Clock, type Random, systemClock } from './clock.js'
 import { type CodecName, codecNamed } from './codec.js'
 import { Connection, type Ending, type SocketConstructor } from './connection.js'
-import { type Credentials, expiryOf, refreshAfterMs, subjectOf } from './credentials.js'
+import { type Credentials, Identification, subjectOf } from './credentials.js'
 import { Deliveries } from './deliver.js'
-import { EnfiladeError, invitesRetry } from './errors.js'
+import { asError, EnfiladeError, invitesRetry } from './errors.js'
 import { Emitter, type Unsubscribe } from './events.js'
-import type { Entry } from './outbox.js'
+import { Ledger } from './ledger.js'
 import { onAwake } from './page.js'
+import { Refresher } from './refresher.js'
 import { type JoinOptions, Room, type RoomHost, type RoomMessage } from './room.js'
-import { MemoryOpStore, type OpQueue, type OpStore, type QueueOwner, type StoredOp } from './store.js'
-import type { Hello, Limits, ServerMessage, User, Uuid, Welcome } from './types.js'
-import { DEFAULT_LIMITS } from './types.js'
+import { MemoryOpStore, type OpQueue, type OpStore, type QueueOwner } from './store.js'
+import { DEFAULT_LIMITS, type Limits, type ServerMessage, type User, type Uuid, type Welcome } from './types.js'
 
 export type { Credentials } from './credentials.js'
 
@@ -61,11 +61,6 @@ export interface ClientEvents {
 
 /** A connection that lived this long makes the next failure a first one. */
 const STABLE_MS = 10_000
-/** A token that has less than this left is not worth saying hello with. */
-const TOKEN_MARGIN_MS = 5_000
-const REFRESH_RETRY_MS = 5_000
-/** A store that takes longer is not waited for. */
-const STORE_MS = 3_000
 
 export class Client extends Emitter<ClientEvents> {
   readonly #options: ClientOptions
@@ -74,20 +69,15 @@ export class Client extends Emitter<ClientEvents> {
   readonly #random: Random
   readonly #store: OpStore
   readonly #backoff: Backoff
+  readonly #identification: Identification
+  readonly #refresher: Refresher
+  readonly #ledger: Ledger
   readonly #host: RoomHost
   readonly #rooms = new Map<Uuid, Room>()
   readonly #asleep: Unsubscribe
   #status: Status = 'connecting'
-  #user: User | null = null
   #closeReason: CloseReason | null = null
   #welcome: Welcome | null = null
-  #credentials: Credentials | null = null
-  /** Whether the credentials were asked for since the last `welcome`. */
-  #fresh = false
-  #resume: string | null = null
-  #queue: OpQueue | null = null
-  #lastOpId = 0
-  #unnamed: { room: Room; entry: Entry }[] = []
   /** The connection in use, or the one that is being made because there is none. */
   #active: Connection | null = null
   /** The one that will take over from an active one that is going away. */
@@ -95,10 +85,8 @@ export class Client extends Emitter<ClientEvents> {
   #deliveries: Deliveries | null = null
   #onlineSince = 0
   #attempting = false
-  #refreshing = false
   #retry: unknown
   #takeover: unknown
-  #refresh: unknown
 
   constructor(options: ClientOptions) {
     super()
@@ -110,6 +98,12 @@ export class Client extends Emitter<ClientEvents> {
     this.#random = options.random ?? Math.random
     this.#store = options.store ?? new MemoryOpStore(options.client)
     this.#backoff = new Backoff(this.#random)
+    const report = (error: EnfiladeError): void => this.emit('error', error)
+    const failed = (error: unknown): void => report(asError(error, 'unreachable'))
+    const sendToken = (token: string): void => this.#sendToken(token)
+    this.#ledger = new Ledger(this.#store, this.#clock, report)
+    this.#identification = new Identification(options.credentials, this.#clock)
+    this.#refresher = new Refresher(this.#identification, this.#clock, this.#random, sendToken, failed)
     this.#host = this.#asHost()
     this.#asleep = onAwake(() => this.#awake())
     // After this turn, so that listeners hear of everything.
@@ -122,7 +116,7 @@ export class Client extends Emitter<ClientEvents> {
 
   /** Who the server says this is; null before the first `welcome`. */
   get user(): User | null {
-    return this.#user
+    return this.#identification.user
   }
 
   /** Why it is over; null while it is not. */
@@ -132,12 +126,12 @@ export class Client extends Emitter<ClientEvents> {
 
   /** Says hello as the same person later. Keep it to let a guest come back under the same id. */
   get resume(): string | null {
-    return this.#resume
+    return this.#identification.resume
   }
 
   /** The client id in use; null until the store has handed one out. */
   get id(): Uuid | null {
-    return this.#queue?.client ?? null
+    return this.#ledger.client
   }
 
   /** The node that serves this client. */
@@ -175,7 +169,7 @@ export class Client extends Emitter<ClientEvents> {
 
   // ---- connecting -------------------------------------------------------------------------------------------------
 
-  /** Makes the active connection. Fails silently into a later attempt. */
+  /** Makes the active connection. What goes wrong is reported, and tried again later. */
   async #attempt(): Promise<void> {
     if (this.#attempting || this.#active || this.#status === 'closed') return
     this.#clock.clearTimeout(this.#retry)
@@ -183,10 +177,10 @@ export class Client extends Emitter<ClientEvents> {
     try {
       await this.#identify()
       // `close` may have been called meanwhile.
-      if (this.#over()) return this.#queue?.release()
-      this.#active = this.#connect()
+      if (this.#over()) this.#ledger.release()
+      else this.#active = this.#connect()
     } catch (error) {
-      this.#report(asError(error))
+      this.#report(asError(error, 'unreachable'))
       this.#setStatus('offline')
       this.#attemptAfter(this.#backoff.next())
     } finally {
@@ -196,50 +190,19 @@ export class Client extends Emitter<ClientEvents> {
 
   /** Credentials that are good for a while, and a client id. */
   async #identify(): Promise<void> {
-    if (!this.#credentials || this.#expiresWithin(TOKEN_MARGIN_MS)) await this.#askCredentials()
-    if (!this.#queue) this.#adopt(await this.#openQueue())
-  }
-
-  /** A store that fails, or hangs, costs the safety of the queue, not the connection. */
-  async #openQueue(): Promise<OpQueue> {
-    // Once the server has said who this is, and the ops were those of somebody else, nothing is adopted.
-    const owner = this.#user ? undefined : this.#presumedOwner()
-    const opening = Promise.resolve(this.#store.open(owner))
-    try {
-      return await within(this.#clock, STORE_MS, opening)
-    } catch (error) {
-      opening.then(({ release }) => release()).catch(() => {})
-      this.#report(asError(error, 'store_failed'))
-      return new MemoryOpStore().open()
-    }
-  }
-
-  async #askCredentials(): Promise<Credentials> {
-    const credentials = { ...(await this.#options.credentials()) }
-    // A resume token of ours is as old as the token before this one; a guest's outlives any token.
-    if (credentials.token !== undefined && !this.#user?.guest) this.#resume = null
-    this.#resume ??= credentials.resume ?? null
-    this.#fresh = true
-    return (this.#credentials = credentials)
+    await this.#identification.ready()
+    if (this.#ledger.client) return
+    // Where ops turned out to be those of somebody else, the next queue is a new one.
+    const left = await this.#ledger.open(this.user ? undefined : this.#presumedOwner())
+    for (const [id, ops] of left) this.#roomFor(id).restore(ops)
+    this.#ledger.nameWaiting()
   }
 
   #connect(): Connection {
     const { codec, url } = this.#options
-    const { token, guest } = this.#credentials ?? {}
-    const hello: Hello = {
-      client: this.#queue!.client,
-      ...(this.#resume !== null && { resume: this.#resume }),
-      ...(token !== undefined && { token }),
-      ...(guest && { guest }),
-    }
+    const hello = this.#identification.hello(this.#ledger.client!)
     return new Connection(
-      {
-        url,
-        WebSocket: this.#WebSocket,
-        codec: codecNamed(codec ?? 'msgpack'),
-        hello,
-        clock: this.#clock,
-      },
+      { url, WebSocket: this.#WebSocket, codec: codecNamed(codec ?? 'msgpack'), hello, clock: this.#clock },
       {
         welcomed: (connection, welcome) => this.#welcomed(connection, welcome),
         pushed: (connection, message) => this.#pushed(connection, message),
@@ -250,13 +213,11 @@ export class Client extends Emitter<ClientEvents> {
   }
 
   #welcomed(connection: Connection, welcome: Welcome): void {
-    this.#fresh = false
     this.#onlineSince = this.#clock.now()
     this.#welcome = welcome
-    this.#resume = welcome.resume
-    this.#user = { id: welcome.user.id, name: welcome.user.name, guest: welcome.user.guest ?? false }
-    if (connection === this.#active && !this.#checkOwner()) return
-    this.#scheduleRefresh()
+    this.#identification.welcomed(welcome)
+    if (connection === this.#active && this.#ledger.isOfAnother(this.#owner())) return this.#putBack(connection)
+    this.#refresher.schedule()
     if (connection === this.#next) return this.#moveRooms(connection)
     this.#setStatus('online')
     this.emit('welcome', welcome)
@@ -290,7 +251,7 @@ export class Client extends Emitter<ClientEvents> {
     if (refusal) this.#report(refusal)
     if (advice === 'never' && !(refusal && this.#mayHoldNextTime(refusal))) return this.#close({ code, reason })
     if (advice === 'scratch') for (const room of this.#rooms.values()) room.forgetState()
-    if (advice === 'refresh' || (refusal && !invitesRetry(refusal))) this.#dropCredentials()
+    if (advice === 'refresh' || (refusal && !invitesRetry(refusal))) this.#identification.drop()
     if (welcomed && this.#clock.now() - this.#onlineSince >= STABLE_MS) this.#backoff.reset()
     // A server that says goodbye before it said welcome is not to be hammered.
     const atOnce = welcomed && (advice === 'now' || advice === 'refresh')
@@ -301,12 +262,7 @@ export class Client extends Emitter<ClientEvents> {
 
   /** Old credentials may have run out; fresh ones that do not hold are the end. */
   #mayHoldNextTime(refusal: EnfiladeError): boolean {
-    return invitesRetry(refusal) || !this.#fresh
-  }
-
-  #dropCredentials(): void {
-    this.#credentials = null
-    if (!this.#user?.guest) this.#resume = null
+    return invitesRetry(refusal) || !this.#identification.fresh
   }
 
   #attemptAfter(ms: number): void {
@@ -325,7 +281,8 @@ export class Client extends Emitter<ClientEvents> {
 
   #close(reason: CloseReason): void {
     if (this.#status === 'closed') return
-    for (const timer of [this.#retry, this.#takeover, this.#refresh]) this.#clock.clearTimeout(timer)
+    for (const timer of [this.#retry, this.#takeover]) this.#clock.clearTimeout(timer)
+    this.#refresher.stop()
     this.#asleep()
     this.#deliveries?.stop()
     const connections = [this.#next, this.#active]
@@ -335,7 +292,7 @@ export class Client extends Emitter<ClientEvents> {
     for (const room of [...this.#rooms.values()]) room.close(closedError())
     this.#rooms.clear()
     for (const connection of connections) connection?.close()
-    if (!this.#attempting) this.#queue?.release()
+    if (!this.#attempting) this.#ledger.release()
     this.emit('status', 'closed')
     this.emit('closed', this.#closeReason)
   }
@@ -345,7 +302,7 @@ export class Client extends Emitter<ClientEvents> {
   /** This node is going away: the second connection is made before the first ends. */
   #goElsewhere(connection: Connection, { after_ms, resume }: { after_ms: number; resume: string }): void {
     if (connection !== this.#active) return
-    this.#resume = resume
+    this.#identification.resumeWith(resume)
     this.#takeOverAfter(after_ms)
   }
 
@@ -387,65 +344,28 @@ export class Client extends Emitter<ClientEvents> {
     if (verdict(ending.code) !== 'never') this.#takeOverAfter(this.#backoff.next())
   }
 
-  // ---- a token on a living connection -----------------------------------------------------------------------------
+  // ---- whose ops they are -----------------------------------------------------------------------------------------
 
-  #scheduleRefresh(): void {
-    this.#clock.clearTimeout(this.#refresh)
-    const expiresAt = this.#expiresAt()
-    if (expiresAt === undefined || this.#user?.guest) return
-    const ms = refreshAfterMs(expiresAt, this.#clock.now(), this.#random)
-    this.#refresh = this.#clock.setTimeout(() => void this.#refreshToken(), ms)
+  #owner(): QueueOwner {
+    if (this.user) return this.user.guest ? 'guest' : this.user.id
+    return this.#presumedOwner() ?? 'guest'
   }
 
-  async #refreshToken(): Promise<void> {
-    if (this.#refreshing) return
-    this.#refreshing = true
-    this.#clock.clearTimeout(this.#refresh)
-    try {
-      const before = this.#credentials?.token
-      const { token } = await this.#askCredentials()
-      if (this.#over()) return
-      if (token === undefined || token === before) return this.#refreshAgain()
-      for (const connection of [this.#active, this.#next]) if (connection?.ready) this.#sendToken(connection, token)
-      this.#scheduleRefresh()
-    } catch (error) {
-      this.#report(asError(error))
-      this.#refreshAgain()
-    } finally {
-      this.#refreshing = false
-    }
+  /** Whose ops may be adopted, as far as that can be told before the server says who this is. */
+  #presumedOwner(): QueueOwner | undefined {
+    const { token } = this.#identification
+    return token === undefined ? 'guest' : subjectOf(token)
   }
 
-  #sendToken(connection: Connection, token: string): void {
-    connection.request('refresh', { token }, (reply) => {
-      if (!(reply instanceof EnfiladeError) || reply.code === 'disconnected') return
-      this.#report(reply)
-      this.#refreshAgain()
-    })
-  }
-
-  #refreshAgain(): void {
-    this.#clock.clearTimeout(this.#refresh)
-    if (!this.#over()) this.#refresh = this.#clock.setTimeout(() => void this.#refreshToken(), REFRESH_RETRY_MS)
-  }
-
-  #expiresAt(): number | undefined {
-    const token = this.#credentials?.token
-    return token === undefined ? undefined : expiryOf(token)
-  }
-
-  #expiresWithin(ms: number): boolean {
-    const expiresAt = this.#expiresAt()
-    return expiresAt !== undefined && expiresAt - this.#clock.now() < ms
-  }
-
-  // ---- ops and their ids ------------------------------------------------------------------------------------------
-
-  #adopt(queue: OpQueue): void {
-    this.#queue = queue
-    this.#lastOpId = queue.restored.at(-1)?.op_id ?? 0
-    for (const [id, ops] of byRoom(queue.restored)) this.#roomFor(id).restore(ops)
-    for (const { room, entry } of this.#unnamed.splice(0)) this.#keep(room, entry)
+  /** Ops of somebody else are put back, and this client connects anew under another id. */
+  #putBack(connection: Connection): void {
+    const own = [...this.#rooms.values()].flatMap((room) => room.submissions.filter(({ sent }) => !sent))
+    this.#ledger.forget(own.map(({ opId }) => opId))
+    this.#ledger.release()
+    this.#active = null
+    connection.close()
+    for (const room of [...this.#rooms.values()]) room.rename()
+    void this.#attempt()
   }
 
   /** A room that the application may not have asked for, but that has ops to deliver. */
@@ -457,64 +377,14 @@ export class Client extends Emitter<ClientEvents> {
     return room
   }
 
-  #keep(room: Room, entry: Entry): void {
-    if (!this.#queue) return void this.#unnamed.push({ room, entry })
-    if (entry.opId === 0) entry.opId = ++this.#lastOpId
-    if (entry.after) return
-    const { link } = room
-    const stored: StoredOp = { room: room.id, op_id: entry.opId, op: entry.op, ...(link !== undefined && { link }) }
-    const kept = (): void => {
-      entry.kept = true
-      room.pump()
-    }
-    const keeping = this.#queue.put(stored, this.#owner())
-    if (!keeping) return kept()
-    within(this.#clock, STORE_MS, keeping)
-      .catch((error: unknown) => this.#report(asError(error, 'store_failed')))
-      .then(kept)
-  }
-
-  #owner(): QueueOwner {
-    if (this.#user) return this.#user.guest ? 'guest' : this.#user.id
-    return this.#presumedOwner() ?? 'guest'
-  }
-
-  /** Whose ops may be adopted, as far as that can be told before the server says who this is. */
-  #presumedOwner(): QueueOwner | undefined {
-    const token = this.#credentials?.token
-    return token === undefined ? 'guest' : subjectOf(token)
-  }
-
-  /** Ops of somebody else are put back, and this client takes another id. False if it must connect anew for that. */
-  #checkOwner(): boolean {
-    const queue = this.#queue!
-    if (queue.restored.length === 0 || queue.owner === this.#owner()) return true
-    const own = [...this.#rooms.values()].flatMap((room) => room.submissions.filter(({ sent }) => !sent))
-    queue.remove(own.map(({ opId }) => opId))
-    queue.release()
-    this.#queue = null
-    const connection = this.#active
-    this.#active = null
-    connection?.close()
-    for (const room of [...this.#rooms.values()]) room.rename()
-    void this.#attempt()
-    return false
-  }
-
   /** Ops that other tabs left behind are delivered beside one's own. */
   #deliverOnce(): void {
     if (this.#deliveries) return
-    const credentials = (): Promise<Credentials> => this.#same()
+    const credentials = (): Promise<Credentials> => this.#identification.same()
     const deliveries = new Deliveries((options) => new Client({ ...this.#options, ...options, credentials }))
     this.#deliveries = deliveries
     const next = async (): Promise<OpQueue | null> => (this.#over() ? null : this.#store.leftBehind(this.#owner()))
     deliveries.run(next).catch((error: unknown) => this.#report(asError(error, 'store_failed')))
-  }
-
-  /** Credentials for another connection of the same person. */
-  async #same(): Promise<Credentials> {
-    const { token } = this.#expiresWithin(TOKEN_MARGIN_MS) ? await this.#askCredentials() : (this.#credentials ?? {})
-    return { ...(token !== undefined && { token }), ...(this.#resume !== null && { resume: this.#resume }) }
   }
 
   // ---- the rest ---------------------------------------------------------------------------------------------------
@@ -540,6 +410,17 @@ export class Client extends Emitter<ClientEvents> {
     this.emit('error', error)
   }
 
+  #sendToken(token: string): void {
+    for (const connection of [this.#active, this.#next]) {
+      if (!connection?.ready) continue
+      connection.request('refresh', { token }, (reply) => {
+        if (!(reply instanceof EnfiladeError) || reply.code === 'disconnected') return
+        this.#report(reply)
+        this.#refresher.again()
+      })
+    }
+  }
+
   #roomLeft(room: Room): void {
     this.#rooms.delete(room.id)
     if (this.#rooms.size === 0) this.emit('idle', null)
@@ -555,7 +436,7 @@ export class Client extends Emitter<ClientEvents> {
         return client.limits
       },
       get user() {
-        return client.#user
+        return client.user
       },
       get id() {
         return client.id
@@ -563,39 +444,19 @@ export class Client extends Emitter<ClientEvents> {
       get connection() {
         return client.#active
       },
-      keep: (room, entry) => this.#keep(room, entry),
-      forget: (opIds) => this.#queue?.remove(opIds),
+      keep: (room, entry) => this.#ledger.keep(room, entry, () => this.#owner()),
+      forget: (opIds) => this.#ledger.forget(opIds),
       report: (error) => this.#report(error),
-      tokenExpired: () => void this.#refreshToken(),
+      tokenExpired: () => void this.#refresher.now(),
       left: (room) => this.#roomLeft(room),
     }
   }
-}
-
-function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = new EnfiladeError('store_failed', 'the store of this browser does not answer')
-    const timer = clock.setTimeout(() => reject(late), ms)
-    promise.then(resolve, reject).finally(() => clock.clearTimeout(timer))
-  })
 }
 
 function closedError(): EnfiladeError {
   return new EnfiladeError('closed', 'the client was closed before there was an answer')
 }
 
-function asError(error: unknown, code = 'unreachable'): EnfiladeError {
-  if (error instanceof EnfiladeError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new EnfiladeError(code, message, undefined, { cause: error })
-}
-
 function isOfRoom(message: ServerMessage): message is RoomMessage {
   return ['ops', 'signals', 'presence', 'reset', 'renamed'].includes(message.type)
-}
-
-function byRoom(ops: readonly StoredOp[]): Map<Uuid, StoredOp[]> {
-  const rooms = new Map<Uuid, StoredOp[]>()
-  for (const op of ops) rooms.set(op.room, [...(rooms.get(op.room) ?? []), op])
-  return rooms
 }

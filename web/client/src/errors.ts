@@ -44,3 +44,10 @@ const LATER: ReadonlySet<string> = new Set(['busy', 'rate_limited', 'room_unavai
 export function invitesRetry(error: EnfiladeError): boolean {
   return error.retryAfterMs !== undefined || LATER.has(error.code)
 }
+
+/** Whatever was thrown, as an error of this package. */
+export function asError(error: unknown, code: LocalErrorCode): EnfiladeError {
+  if (error instanceof EnfiladeError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new EnfiladeError(code, message, undefined, { cause: error })
+}

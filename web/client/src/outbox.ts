@@ -62,6 +62,15 @@ export class Entry implements Submission {
     return entry
   }
 
+  /** An op that an earlier holder of its id has left behind, and may have sent. */
+  static restored(op: Op, opId: number): Entry {
+    const entry = new Entry(op)
+    entry.opId = opId
+    entry.kept = true
+    entry.sent = true
+    return entry
+  }
+
   get after(): Entry | null {
     return this.#awaits?.first ?? null
   }
@@ -95,6 +104,11 @@ export class Outbox {
 
   add(entry: Entry): void {
     this.#entries.push(entry)
+  }
+
+  /** Ops from before everything else. */
+  restore(entries: readonly Entry[]): void {
+    this.#entries.unshift(...entries)
   }
 
   /** The next op to send, if one may go: not while held back, not beyond the window, none before it is kept. */

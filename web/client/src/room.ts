@@ -10,7 +10,7 @@ import type { Connection, Reply } from './connection.js'
 import { EnfiladeError, invitesRetry } from './errors.js'
 import { Emitter } from './events.js'
 import { Entry, Outbox, type Submission } from './outbox.js'
-import { SignalLane } from './signal-lane.js'
+import { SignalSender } from './signal-lane.js'
 import type { StoredOp } from './store.js'
 import type {
   Joined,
@@ -110,14 +110,13 @@ export type RoomMessage = Extract<ServerMessage, { type: 'ops' | 'signals' | 'pr
 const MOST_UNANSWERED = 20_000
 /** Refusals of a join that are not for good. */
 const AGAIN: ReadonlySet<string> = new Set(['token_expired', 'internal'])
-const CONGESTION_MS = 50
 const NOBODY: RoomPresence = { count: 0, members: new Map() }
 
 export class Room extends Emitter<RoomEvents> {
   readonly id: Uuid
   readonly host: RoomHost
   readonly #outbox = new Outbox()
-  readonly #signals = new SignalLane()
+  readonly #signals: SignalSender
   #link: string | undefined
   /** Whether the application is interested; if not, the room only delivers what it still has to. */
   #wanted: boolean
@@ -136,14 +135,13 @@ export class Room extends Emitter<RoomEvents> {
   #retry: unknown
   #backoff: Backoff | null = null
   #pumpAt: unknown
-  #signalAt: unknown
-  #signalsDue = false
 
   /** Made by `Client.join`. */
   constructor(host: RoomHost, id: Uuid, options: JoinOptions, wanted: boolean) {
     super()
     this.host = host
     this.id = id
+    this.#signals = new SignalSender(id, host.clock, (error) => host.report(error))
     this.#link = options.link
     this.#wanted = wanted
     if (options.cached) this.#useCache(options.cached)
@@ -249,8 +247,7 @@ export class Room extends Emitter<RoomEvents> {
   /** Tells everybody in the room. Dropped while offline; of signals with one key the latest wins. */
   signal(key: string, body: Json): void {
     if (!this.#line?.ready || this.#role === 'viewer' || !this.#wanted) return
-    this.#signals.put(key, body)
-    this.#sendSignalsSoon()
+    this.#signals.say(this.#line, key, body)
   }
 
   /** The person has seen everything through `seq`. */
@@ -299,16 +296,10 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Ops that were left unanswered by an earlier holder of the queue. */
   restore(stored: readonly StoredOp[]): void {
-    for (const { op, op_id, link } of stored) {
-      this.#link ??= link
-      const entry = new Entry(op)
-      entry.opId = op_id
-      entry.kept = true
-      // It may have been sent by the earlier holder.
-      entry.sent = true
-      this.#outbox.add(entry)
-      this.emit('submitted', entry)
-    }
+    const entries = stored.map(({ op, op_id }) => Entry.restored(op, op_id))
+    this.#link ??= stored.find(({ link }) => link !== undefined)?.link
+    this.#outbox.restore(entries)
+    for (const entry of entries) this.emit('submitted', entry)
     this.#emitUnanswered()
   }
 
@@ -350,7 +341,8 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Nothing will be answered any more. */
   close(error: EnfiladeError): void {
-    for (const timer of [this.#retry, this.#pumpAt, this.#signalAt]) this.host.clock.clearTimeout(timer)
+    for (const timer of [this.#retry, this.#pumpAt]) this.host.clock.clearTimeout(timer)
+    this.#signals.stop()
     this.#line = this.#joining = null
     const entries = this.#outbox.rejectAll(error)
     for (const entry of entries) this.#emitRejected(entry)
@@ -516,6 +508,7 @@ export class Room extends Emitter<RoomEvents> {
     const fresh = ops.slice(Math.max(0, known + 1 - firstSeq))
     if (fresh.length === 0) return
     const from = firstSeq + ops.length - fresh.length
+    this.#cached = null
     this.#position = { epoch: this.#position!.epoch, seq: firstSeq + ops.length - 1 }
     this.#recognise(from, fresh)
     this.emit('ops', { firstSeq: from, ops: fresh })
@@ -523,9 +516,14 @@ export class Room extends Emitter<RoomEvents> {
 
   /** An own op that comes back is as good as accepted, also if its answer was lost. */
   #recognise(firstSeq: number, ops: LoggedOp[]): void {
-    ops.forEach(({ client, op_id }, i) => {
-      if (client === this.host.id) this.#accept(op_id, firstSeq + i)
+    ops.forEach((logged, i) => {
+      if (this.isOwn(logged)) this.#accept(logged.op_id, firstSeq + i)
     })
+  }
+
+  /** Whether this client wrote it. The client's id alone says nothing: it is no secret, and others might use it. */
+  isOwn({ author, client }: Pick<LoggedOp, 'author' | 'client'>): boolean {
+    return client === this.host.id && author === this.host.user?.id
   }
 
   #takeReset(line: Connection, data: ServerMessages['reset']): void {
@@ -535,7 +533,7 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #takeSignals({ signals }: ServerMessages['signals']): void {
-    const others = signals.filter(({ client }) => client !== this.host.id)
+    const others = signals.filter((signal) => !this.isOwn(signal))
     if (others.length > 0 && this.#wanted) this.emit('signals', others)
   }
 
@@ -581,6 +579,8 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #refused(line: Connection, entry: Entry, error: EnfiladeError): void {
+    // It was sent again elsewhere, where it will be answered.
+    if (entry.line !== line) return
     if (error.code === 'token_expired') this.host.tokenExpired()
     if (error.code === 'not_joined' || error.code === 'token_expired') {
       // Not the op's fault: it goes again after the next join.
@@ -619,37 +619,6 @@ export class Room extends Emitter<RoomEvents> {
     const { clock } = this.host
     clock.clearTimeout(this.#pumpAt)
     if (ms > 0) this.#pumpAt = clock.setTimeout(() => this.pump(), ms)
-  }
-
-  // ---- own signals ------------------------------------------------------------------------------------------------
-
-  /** At the end of the turn, so that a burst of pointer events becomes one signal. */
-  #sendSignalsSoon(): void {
-    if (this.#signalsDue) return
-    this.#signalsDue = true
-    queueMicrotask(() => this.#sendSignals())
-  }
-
-  #sendSignals(): void {
-    this.#signalsDue = false
-    const line = this.#line
-    if (!line?.ready) return this.#signals.clear()
-    const { clock } = this.host
-    while (this.#signals.size > 0) {
-      if (line.congested) return this.#sendSignalsAfter(CONGESTION_MS)
-      if (!line.signalPacer.take(clock.now())) return this.#sendSignalsAfter(line.signalPacer.waitMs(clock.now()))
-      const [key, body] = this.#signals.take()!
-      try {
-        line.signal({ room: this.id, key, body })
-      } catch (error) {
-        this.host.report(error as EnfiladeError)
-      }
-    }
-  }
-
-  #sendSignalsAfter(ms: number): void {
-    this.#signalsDue = true
-    this.#signalAt = this.host.clock.setTimeout(() => this.#sendSignals(), ms)
   }
 
   // ---- the rest ---------------------------------------------------------------------------------------------------

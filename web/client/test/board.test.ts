@@ -93,6 +93,26 @@ describe('what is seen', () => {
     expect(told.flat()).not.toContain('a')
   })
 
+  test('own ops stay on top of a snapshot', async () => {
+    const { server, board } = scene()
+    for (const name of ['a', 'b']) server.somebody(ROOM, rectangle(name))
+    const mine = await board()
+    server.intercept = (_, { type }) => type === 'submit'
+    void mine.submit({ type: 'clear', data: {} })
+    void mine.submit(stroke('mine'))
+    await settled()
+    const log = server.room(ROOM).log
+    for (const name of ['x', 'y', 'z']) log.push({ ...log[0]!, op: rectangle(name) })
+    const data = { room: ROOM, position: { epoch: 3, seq: 5 }, snapshot: server.state(ROOM).snapshot() }
+    server.last.send({ type: 'reset', data })
+    await settled()
+    expect(ids(mine)).toEqual(['mine'])
+    expect(mine.view('mine')!.z).toBeGreaterThan(5)
+    server.somebody(ROOM, rectangle('later'))
+    await settled()
+    expect(ids(mine)).toEqual(['mine'])
+  })
+
   test('a refused op is seen no more', async () => {
     const { server, board } = scene()
     server.somebody(ROOM, rectangle('a', '#000000'))
@@ -184,6 +204,17 @@ describe('what is seen', () => {
     await clock.advance(0)
     expect(ids(again)).toEqual(['a', 'b', 'c', 'd'])
     expect(server.last.ofType('join')[0]!.since).toEqual({ epoch: 3, seq: 3 })
+  })
+
+  test('made late, does not take an old cache for the truth', async () => {
+    const { server, connect } = scene()
+    for (const name of ['a', 'b']) server.somebody(ROOM, rectangle(name))
+    const cached = { position: { epoch: 3, seq: 0 }, snapshot: { seq: 0, elements: [] } }
+    const room = connect().join(ROOM, { cached })
+    await settled()
+    const late = new Board(room)
+    await settled()
+    expect(ids(late)).toEqual(['a', 'b'])
   })
 
   test('thousands of elements stay in order', async () => {
@@ -290,19 +321,24 @@ describe('undo', () => {
     await settled()
     mine.undo()
     expect(ids(mine)).toEqual(['a'])
+    // Somebody else is quicker: the places of own ops are others than foretold.
+    server.somebody(ROOM, rectangle('x'))
+    await settled()
+    expect(ids(mine)).toEqual(['a', 'x'])
     mine.redo()
-    expect(ids(mine)).toEqual([])
+    expect(ids(mine)).toEqual(['x'])
     void mine.submit(rectangle('b'))
     expect(mine.room.unanswered).toBe(4)
     held[0]!()
     await settled()
-    expect(ids(mine)).toEqual(['b'])
+    expect(ids(mine)).toEqual(['x', 'b'])
     mine.undo()
     mine.undo()
-    expect(ids(mine)).toEqual(['a'])
+    expect(ids(mine)).toEqual(['a', 'x'])
     await settled()
-    expect(ids(mine)).toEqual(['a'])
+    expect(ids(mine)).toEqual(['a', 'x'])
     expect(server.room(ROOM).log.map(({ op }) => op.type)).toEqual([
+      'add_rectangle',
       'add_rectangle',
       'delete',
       'restore',
@@ -311,7 +347,46 @@ describe('undo', () => {
       'delete',
       'restore',
     ])
-    expect(server.room(ROOM).log.slice(1).map(({ op_id }) => op_id)).toEqual([1, 2, 3, 4, 5, 6])
+    expect(server.room(ROOM).log.slice(2).map(({ op_id }) => op_id)).toEqual([1, 2, 3, 4, 5, 6])
+  })
+
+  test.each<[string, BoardOp]>([
+    ['the answer', remove('a')],
+    ['a snapshot', remove('a')],
+    ['a snapshot', { type: 'clear', data: {} }],
+  ])('of a deletion holds, when %s tells first that it happened', async (first, deletion) => {
+    const { server, board } = scene()
+    server.somebody(ROOM, rectangle('a'))
+    const mine = await board()
+    const answers: (() => void)[] = []
+    server.intercept = (connection, message) => {
+      if (message.type !== 'submit') return false
+      const { op_id, op } = message.data
+      // Somebody else was quicker, so the place is not the one that was to be expected.
+      server.room(ROOM).log.push({ author: SOMEBODY, client: SOMEBODY, op_id, at: 0, op: rectangle(`x${op_id}`) })
+      server.room(ROOM).log.push({ author: connection.user!.id, client: connection.client!, op_id, at: 0, op })
+      const data = { seq: server.room(ROOM).log.length }
+      answers.push(() => connection.reply(message.id, { type: 'accepted', data } as never))
+      return true
+    }
+    void mine.submit(deletion)
+    await settled()
+    mine.undo()
+    const shown: boolean[] = []
+    mine.on('change', () => shown.push(mine.view('a') !== undefined))
+    const position = { epoch: 3, seq: 3 }
+    const snapshot = server.state(ROOM).snapshot()
+    if (first === 'a snapshot') server.last.send({ type: 'reset', data: { room: ROOM, position, snapshot } })
+    await settled()
+    answers[0]!()
+    await settled()
+    expect(mine.view('a')).toBeDefined()
+    server.last.ping()
+    answers[1]!()
+    await settled()
+    expect(mine.elements()).toEqual(server.elements(ROOM))
+    expect(mine.elements().map(({ element }) => element)).toContain('a')
+    if (first === 'the answer') expect(shown).not.toContain(false)
   })
 
   test('of a deletion that is refused has nothing to bring back', async () => {

@@ -779,6 +779,30 @@ describe('make before break', () => {
     expect(server.last.ofType('submit').map(({ op_id }) => op_id)).toEqual([1, 2])
   })
 
+  test('what the first refuses after an op has moved does not count', async () => {
+    const { server, clock, connect } = scene()
+    const client = connect()
+    const room = client.join(ROOM)
+    client.join(OTHER_ROOM)
+    await settled()
+    const [first] = server.connections
+    const held: Record<'first' | 'second', number[]> = { first: [], second: [] }
+    server.intercept = (connection, { type, id, data }) => {
+      if (type === 'submit') held[connection === first ? 'first' : 'second'].push(id!)
+      return type === 'submit' || (connection !== first && type === 'join' && (data as { room: string }).room === OTHER_ROOM)
+    }
+    const result = room.submit(stroke('a'))
+    await settled()
+    first!.send({ type: 'reconnect', data: { after_ms: 0, resume: `resume-${client.user!.id}` } })
+    await clock.advance(10)
+    expect([held.first.length, held.second.length, first!.closed]).toEqual([1, 1, false])
+    first!.refuse(held.first[0], 'not_joined')
+    await settled()
+    expect([room.state, room.unanswered]).toEqual(['joined', 1])
+    server.last.reply(held.second[0], { type: 'accepted', data: { seq: 1 } } as never)
+    await expect(result).resolves.toBe(1)
+  })
+
   test('a room that has moved hears from the second alone, a room that comes in between goes there', async () => {
     const { server, clock, connect } = scene()
     const client = connect()

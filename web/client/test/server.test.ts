@@ -339,6 +339,7 @@ describe.skipIf(!BINARY_IS_THERE)('against the real server', () => {
     expect(after!.token).not.toBe(before)
     expect((await own.rooms()).rooms.map(({ id }) => id)).toContain(room.id)
     expect((await own.renameRoom(room.id, 'Ours')).title).toBe('Ours')
+    await expect.poll(() => board.room.title, SOON).toBe('Ours')
     expect((await own.members(room.id)).members).toEqual([{ id: user.id, name: 'Ada L', role: 'owner' }])
 
     const bob = new Api({ origin: server.origin, fetch: fetchWithCookies() })

@@ -140,6 +140,17 @@ describe('a client with a store', () => {
     expect(server.room(ROOM).log.map(({ op_id }) => op_id)).toEqual([1, 2, 3])
   })
 
+  test('sends what was left behind before what is new, however early that comes', async () => {
+    const { server, connect } = scene()
+    const { tab } = browser()
+    const queue = await tab().store.open('guest')
+    for (const id of [4, 5]) await queue.put(op(id), 'guest')
+    queue.release()
+    const room = connect({ store: tab().store }).join(ROOM)
+    await expect(room.submit(rectangle('early'))).resolves.toBe(3)
+    expect(server.room(ROOM).log.map(({ op_id }) => op_id)).toEqual([4, 5, 6])
+  })
+
   test('joins a room that the application does not ask for, for as long as it takes', async () => {
     const { server, connect } = scene()
     const { tab } = browser()
@@ -172,6 +183,26 @@ describe('a client with a store', () => {
     expect(new Set(server.room(ROOM).log.map(({ author }) => author))).toEqual(new Set([client.user!.id]))
     await clock.advance(0)
     expect((await tab().store.open('guest')).restored).toEqual([])
+  })
+
+  test('leaves for later what cannot be delivered now', async () => {
+    const { server, clock, connect } = scene()
+    const { tab } = browser()
+    const left = await Promise.all([1, 2].map(() => tab().store.open('guest')))
+    for (const queue of left) await queue.put(op(1), 'guest')
+    for (const queue of left) queue.release()
+    const client = connect({ store: tab().store })
+    server.intercept = (connection, message) => {
+      if (message.type !== 'hello' || message.data.client === client.id) return false
+      connection.refuse(message.id, 'unauthenticated')
+      connection.close(4500, 'unauthenticated')
+      return true
+    }
+    await expect.poll(() => server.connections.length).toBe(2)
+    await expect.poll(() => server.open.length).toBe(1)
+    await clock.advance(60_000)
+    expect(server.connections.length).toBeLessThan(4)
+    expect((await tab().store.open('guest')).restored).toEqual([op(1)])
   })
 
   test('puts back what turns out to be somebody else\'s, and takes another id', async () => {
