@@ -1,7 +1,8 @@
 //! Which ops of which writers were applied: why an op that is sent twice is applied once.
 //!
-//! Of a client that is busy, the answers to its last [`OPS_IN_FLIGHT`] ops are known, which is all that it may have unanswered.
-//! Of one that has been quiet for [`QUIET_SEQS`] ops of the room, only the newest is kept: enough to never apply anything twice.
+//! Of a writer the answers to the last [`OPS_IN_FLIGHT`] ops are known, which is all that may be unanswered. When a room has had so
+//! many writers that this is too much, of those who have been quiet for longest only the newest answer is kept: enough to never apply
+//! anything twice.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Writer;
 
-/// After this many ops of others a client is no longer about to resend more than its newest op.
-const QUIET_SEQS: u64 = 10_000;
+/// Answers remembered per room: all of the last ones of 512 writers. At 16 bytes each.
+const ANSWERS: usize = 512 * OPS_IN_FLIGHT;
 
 /// Clients remembered per room; beyond that the one that was quiet for longest is forgotten. At about 50 bytes each.
 const CLIENTS: usize = 100_000;
@@ -33,7 +34,9 @@ pub(super) struct Dedup {
     writers: BTreeMap<Writer, Answers>,
     /// Clients by their newest seq, so that quiet ones are found without a search.
     by_newest: BTreeMap<Seq, Writer>,
-    /// Clients whose newest seq is up to here have been shortened.
+    /// The sum of the answers of all writers.
+    answers: usize,
+    /// Writers whose newest seq is up to here have one answer left.
     shortened_through: Seq,
 }
 
@@ -67,36 +70,38 @@ impl Dedup {
         known.newest = seq;
         let place = known.answers.partition_point(|&(known, _)| known < op_id);
         known.answers.insert(place, (op_id, seq));
+        self.answers += 1;
         if known.answers.len() > OPS_IN_FLIGHT {
             known.answers.pop_front();
             known.cut = true;
+            self.answers -= 1;
         }
-        self.shorten_quiet(seq);
+        self.shorten_beyond(ANSWERS);
         self.forget_beyond(CLIENTS);
     }
 
-    fn shorten_quiet(&mut self, now: Seq) {
-        let Some(through) = now.0.checked_sub(QUIET_SEQS).map(Seq) else { return };
-        if through <= self.shortened_through {
-            return;
-        }
-        for writer in self.by_newest.range(self.shortened_through.next()..=through).map(|(_, writer)| writer)
-        {
+    /// Shortens the answers of those who have been quiet for longest.
+    fn shorten_beyond(&mut self, most: usize) {
+        while self.answers > most {
+            let Some((&newest, writer)) = self.by_newest.range(self.shortened_through.next()..).next() else {
+                return;
+            };
+            self.shortened_through = newest;
             if let Some(known) = self.writers.get_mut(writer)
                 && known.answers.len() > 1
             {
+                self.answers -= known.answers.len() - 1;
                 known.answers.drain(..known.answers.len() - 1);
                 known.answers.shrink_to_fit();
                 known.cut = true;
             }
         }
-        self.shortened_through = through;
     }
 
     fn forget_beyond(&mut self, most: usize) {
         while self.writers.len() > most {
             let Some((_, writer)) = self.by_newest.pop_first() else { return };
-            self.writers.remove(&writer);
+            self.answers -= self.writers.remove(&writer).map_or(0, |known| known.answers.len());
         }
     }
 
@@ -107,7 +112,8 @@ impl Dedup {
 
     pub(super) fn from_form(form: DedupForm) -> Self {
         let by_newest = form.0.iter().map(|(writer, answers)| (answers.newest, *writer)).collect();
-        Self { writers: form.0.into_iter().collect(), by_newest, shortened_through: Seq::default() }
+        let answers = form.0.iter().map(|(_, answers)| answers.answers.len()).sum();
+        Self { writers: form.0.into_iter().collect(), by_newest, answers, shortened_through: Seq::default() }
     }
 }
 
@@ -163,17 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_client_keeps_its_newest_answer() {
+    fn of_those_who_were_quiet_for_longest_the_newest_answer_stays() {
         let mut dedup = Dedup::default();
-        for n in 1..=10 {
-            dedup.applied(client(1), OpId(n), Seq(n));
+        for n in 1..=30 {
+            dedup.applied(client(u128::from((n - 1) / 10)), OpId(n), Seq(n));
         }
-        for n in 11..=11 + QUIET_SEQS {
-            dedup.applied(client(2), OpId(n), Seq(n));
-        }
-        assert_eq!(dedup.look_up(client(1), OpId(10)), Known::Applied(Seq(10)));
-        assert_eq!(dedup.look_up(client(1), OpId(9)), Known::Expired);
-        assert_eq!(dedup.writers[&client(1)].answers.len(), 1);
+        dedup.shorten_beyond(25);
+        assert_eq!(dedup.look_up(client(0), OpId(10)), Known::Applied(Seq(10)));
+        assert_eq!(dedup.look_up(client(0), OpId(9)), Known::Expired);
+        assert_eq!(dedup.look_up(client(1), OpId(11)), Known::Applied(Seq(11)), "the others stay whole");
+        dedup.shorten_beyond(5);
+        assert_eq!(dedup.answers, 3);
+        let again = Dedup::from_form(dedup.to_form());
+        assert_eq!((again.answers, again.look_up(client(2), OpId(29))), (3, Known::Expired));
     }
 
     #[test]
@@ -196,6 +204,8 @@ mod tests {
             for (i, (who, op_id)) in ops.into_iter().enumerate() {
                 if i % 500 == 499 {
                     dedup = Dedup::from_form(dedup.to_form());
+                    dedup.shorten_beyond(i % 7 * 60);
+                    prop_assert_eq!(dedup.answers, dedup.writers.values().map(|known| known.answers.len()).sum::<usize>());
                 }
                 let (who, op_id) = (client(who), OpId(op_id));
                 match dedup.look_up(who, op_id) {
