@@ -307,7 +307,7 @@ impl Kind for Board {
     }
 
     fn notice(&mut self, writer: Writer, key: &str, body: &Value) {
-        self.live.notice(writer, key, body);
+        self.live.notice(writer, key, body, |element| self.elements.contains_key(element));
     }
 
     fn abandon(&mut self, writer: Writer) -> Option<Op> {

@@ -44,13 +44,20 @@ struct Piece {
 }
 
 impl LiveStrokes {
-    pub(super) fn notice(&mut self, writer: Writer, key: &str, body: &Value) {
+    /// Takes in a piece. Signals may arrive after the op that they led up to: a piece of a stroke that `is_there` is one of the past.
+    pub(super) fn notice(
+        &mut self,
+        writer: Writer,
+        key: &str,
+        body: &Value,
+        is_there: impl Fn(&ElementId) -> bool,
+    ) {
         if !owner_hears(key) {
             return;
         }
         if body.get("cancel").and_then(Value::as_bool) == Some(true) {
             self.by_writer.remove(&writer);
-        } else if let Some(piece) = Piece::read(body) {
+        } else if let Some(piece) = Piece::read(body).filter(|piece| !is_there(&piece.element)) {
             self.add(writer, piece);
         }
     }

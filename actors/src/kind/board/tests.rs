@@ -270,6 +270,19 @@ fn a_finished_or_cancelled_stroke_leaves_nothing_to_close() {
 }
 
 #[test]
+fn a_piece_that_comes_after_the_finished_stroke_does_not_undo_it() {
+    let mut scene = Scene::default();
+    scene.draw(ADA, stroke("s")).unwrap();
+    let late = json!({"element": "s", "color": "#1a1a1a", "width": 4, "at": 0, "points": [80, 80]});
+    scene.board.notice(PEN, "stroke.7", &late);
+    assert!(scene.board.abandon(PEN).is_none());
+    // Deleted since, it is still no stroke that was left unfinished.
+    scene.draw(ADA, delete(&["s"])).unwrap();
+    scene.board.notice(PEN, "stroke.8", &late);
+    assert!(scene.board.abandon(PEN).is_none());
+}
+
+#[test]
 fn pieces_that_cannot_be_read_are_skipped() {
     let mut board = Board::default();
     let bodies = [
