@@ -20,7 +20,7 @@ mod upgrade;
 mod wheel;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct Ends {
     hubs: Vec<HubHandle>,
     rooms: Mutex<HashMap<RoomId, Arc<EdgeRoom>>>,
     next_hub: AtomicUsize,
+    /// Counts changes of access, so that nobody enters on the strength of what was true a moment ago.
+    access_changes: AtomicU64,
     /// How long a mirror outlives its last member.
     linger: Duration,
     /// Sites besides our own whose pages may connect.
@@ -94,6 +96,7 @@ impl EdgeNode {
             hubs,
             rooms: Mutex::default(),
             next_hub: AtomicUsize::new(0),
+            access_changes: AtomicU64::new(0),
             linger: settings.linger,
             allowed_origins: settings.allowed_origins,
             slots: Arc::new(tokio::sync::Semaphore::new(settings.max_connections)),
@@ -139,6 +142,10 @@ impl Ends {
         }
     }
 
+    fn access_changes(&self) -> u64 {
+        self.access_changes.load(Ordering::Acquire)
+    }
+
     /// Connections go around, so that every core has as many.
     fn next_hub(&self) -> usize {
         self.next_hub.fetch_add(1, Ordering::Relaxed) % self.hubs.len()
@@ -174,7 +181,10 @@ impl Edge for EdgeNode {
                 self.0.people.forget_login(login);
                 self.0.tell_all(move || Command::EndLogin(login));
             }
-            ClusterEvent::AccessChanged(room) => self.0.tell_all(move || Command::Recheck(room)),
+            ClusterEvent::AccessChanged(room) => {
+                self.0.access_changes.fetch_add(1, Ordering::AcqRel);
+                self.0.tell_all(move || Command::Recheck(room));
+            }
             ClusterEvent::RoomRenamed(room, title) => {
                 self.0.tell_all(move || Command::Rename { room, title: title.clone() });
             }

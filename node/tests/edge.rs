@@ -251,21 +251,15 @@ async fn a_slow_reader_pays_for_itself() {
     let mut bob = node.member("Bob", &board).await;
     let mut slow = node.guest("Slow").await;
     let seen = slow.join(board.id, &board.link, None).await.position.seq;
+    let mut late = None;
     // Ops of 50 KB each, which the slow one does not read: far more than sockets and the ring hold.
-    let points: Vec<_> = (0..12_000)
-        .map(|n| {
-            [f64::from(n % 1_009 * (n % 1_009) % 1_009), f64::from(n % 97 * (n % 89) * (n % 83) % 997)]
-                .map(|it| enfilade_proto::Coord::from_units(it).unwrap())
-        })
-        .collect();
     for op_id in 1..=300 {
-        let enfilade_proto::Op::AddStroke(small) = stroke(&format!("big{op_id}")) else { unreachable!() };
-        let op = enfilade_proto::Op::AddStroke(enfilade_proto::board::Stroke {
-            points: enfilade_proto::Points::encode(&points),
-            ..small
-        });
+        let op = large_stroke(&format!("big{op_id}"));
         assert!(matches!(ada.submit(board.id, op_id, op).await, ServerMessage::Accepted(_)));
         bob.ops_through(Seq(op_id - 1), Seq(op_id)).await;
+        if op_id == 150 {
+            late = Some(node.member("Late", &board).await);
+        }
     }
     // Reading again, it gets what fitted, then a reset, and then goes on as everybody else.
     let (mut at, mut was_reset) = (seen, false);
@@ -293,6 +287,12 @@ async fn a_slow_reader_pays_for_itself() {
         }
     }
     assert!(was_reset);
+    let knows_late = |frame: &enfilade_proto::ServerFrame| {
+        matches!(&frame.message, ServerMessage::Presence(presence)
+            if presence.members.iter().flatten().any(|member| member.name.as_str() == "Late"))
+    };
+    slow.until("it hears of those who came meanwhile", knows_late).await;
+    drop(late);
     ada.draw(board.id, 1_000).await;
     slow.ops_through(at, Seq(301)).await;
 }
@@ -593,4 +593,75 @@ async fn nobody_can_answer_for_anothers_ops() {
         assert!(matches!(accepted, ServerMessage::Accepted(accepted) if accepted.seq == Seq(1 + op_id)));
     }
     assert_eq!(ada.draw(board.id, 2).await, Seq(4), "her own, and not Eve's");
+}
+
+/// Large and not to be simplified: about 50 KB.
+fn large_stroke(element: &str) -> enfilade_proto::Op {
+    let points: Vec<_> = (0..12_000)
+        .map(|n| [f64::from(n % 1_009 * (n % 1_009) % 1_009), f64::from(n % 97 * (n % 89) * (n % 83) % 997)])
+        .map(|point| point.map(|it| enfilade_proto::Coord::from_units(it).unwrap()))
+        .collect();
+    let enfilade_proto::Op::AddStroke(small) = stroke(element) else { unreachable!() };
+    enfilade_proto::Op::AddStroke(enfilade_proto::board::Stroke {
+        points: enfilade_proto::Points::encode(&points),
+        ..small
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stroke_is_closed_when_its_writer_signals_and_leaves_at_once() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut bob = node.member("Bob", &board).await;
+    let mut ada = node.guest_in("Ada", Codec::Json).await;
+    ada.join(board.id, &board.link, None).await;
+    let room = board.id;
+    let piece =
+        json!({"element": "unfinished", "color": "#1a1a1a", "width": 4, "at": 0, "points": [80, 80, 80, 0]});
+    let frame = json!([
+        {"type": "signal", "data": {"room": room, "key": "stroke.0", "body": piece}},
+        {"type": "leave", "data": {"room": room}},
+    ]);
+    ada.send_raw(Message::text(frame.to_string())).await;
+    bob.ops_through(Seq(0), Seq(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_nobody_is_told_that_the_room_is_empty() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut ada = node.member("Ada", &board).await;
+    let _bob = node.member("Bob", &board).await;
+    let told = |count| move |frame: &enfilade_proto::ServerFrame| matches!(&frame.message, ServerMessage::Presence(it) if it.count == count);
+    ada.until("both are there", told(2)).await;
+    node.node.host().kill(board.id);
+    let whole = |frame: &enfilade_proto::ServerFrame| matches!(&frame.message, ServerMessage::Presence(it) if it.members.is_some());
+    let ServerMessage::Presence(presence) = ada.until("who is there", whole).await.message else {
+        unreachable!()
+    };
+    assert_eq!((presence.count, presence.members.unwrap().len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_that_are_not_read_are_not_piled_up() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut ada = node.member("Ada", &board).await;
+    for op_id in 1..=60 {
+        assert!(matches!(
+            ada.submit(board.id, op_id, large_stroke(&format!("b{op_id}"))).await,
+            ServerMessage::Accepted(_)
+        ));
+    }
+    let mut eve = node.guest("Eve").await;
+    let since = Position { seq: Seq(0), ..eve.join(board.id, &board.link, None).await.position };
+    let join = Request::Join(Join { room: board.id, link: Some(board.link.clone()), since: Some(since) });
+    for id in 1_000..1_100 {
+        eve.send(Some(id), &join).await;
+    }
+    ada.draw(board.id, 1_000).await;
+    // 100 answers of 3 MB: what was not read is not kept for her.
+    let answered = eve.replies_to_the_end().await;
+    assert!(answered < 100, "all {answered} joins were answered");
+    ada.draw(board.id, 1_001).await;
 }

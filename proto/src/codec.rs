@@ -311,6 +311,15 @@ fn check(request: &Request) -> Result<(), &'static str> {
     if matches!(request, Request::Submit(submit) if submit.op_id.0 == 0) {
         return Err("op ids start above 0");
     }
+    let number = match request {
+        Request::Submit(submit) => submit.op_id.0,
+        Request::Read(read) => read.seq.0,
+        Request::Join(join) => join.since.map_or(0, |since| since.seq.0.max(since.epoch.0)),
+        _ => 0,
+    };
+    if number > LAST_NUMBER {
+        return Err("numbers stay below 2^53");
+    }
     let Request::Signal(signal) = request else { return Ok(()) };
     let plain = signal.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
     if !plain || !(1..=SIGNAL_KEY_BYTES).contains(&signal.key.len()) {
@@ -321,6 +330,9 @@ fn check(request: &Request) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+/// Where whole numbers end in JavaScript, and so in JSON between strangers.
+const LAST_NUMBER: u64 = (1 << 53) - 1;
 
 fn deeper_than(value: &Value, depth: usize) -> bool {
     match value {

@@ -84,7 +84,7 @@ counter! {
 impl Seq {
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

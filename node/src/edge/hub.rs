@@ -26,7 +26,7 @@ pub(crate) use self::connection::{Connection, ConnectionId, Membership, Opening,
 use super::frame;
 use super::mirror::{Cursor, Want};
 use super::outgoing::{Pipe, STALLED_MS, Written};
-use super::room::{EdgeRoom, Joining};
+use super::room::EdgeRoom;
 use super::{Ends, joined};
 
 /// How often a busy room is flushed.
@@ -56,13 +56,17 @@ pub(crate) enum Command {
     Join {
         who: ConnectionId,
         membership: Membership,
-        joining: Joining,
-        reply: Option<u32>,
+        /// What to tell it, and where the room stood then.
+        frames: Vec<Bytes>,
+        cursor: Cursor,
+        /// How often access had changed when it was looked at.
+        access_changes: u64,
     },
     Reset {
         who: ConnectionId,
         room: RoomId,
-        joining: Joining,
+        frames: Vec<Bytes>,
+        cursor: Cursor,
     },
     Leave {
         who: ConnectionId,
@@ -230,10 +234,15 @@ impl Hub {
             }
             Command::Closed(who) => self.remove(who),
             Command::Send { to, frame } => self.send(to, &[frame]),
-            Command::Join { who, membership, joining, reply } => {
-                self.join(who, membership, joining, reply).await;
+            Command::Join { who, membership, frames, cursor, access_changes } => {
+                let room = membership.room.id;
+                self.join(who, membership, &frames, cursor).await;
+                // Somebody's access was taken away between the look at it and now.
+                if access_changes != self.ends.access_changes() {
+                    self.recheck(room);
+                }
             }
-            Command::Reset { who, room, joining } => self.reset(who, room, joining).await,
+            Command::Reset { who, room, frames, cursor } => self.reset(who, room, &frames, cursor).await,
             Command::Leave { who, room } => self.leave(who, room, true),
             Command::Signal { from, room, signal } => self.signal(from, room, signal),
             Command::Refreshed { who, expires_ms } => {
@@ -266,6 +275,10 @@ impl Hub {
         self.connections[id.key].expires_ms = expires_ms;
         metrics::gauge!("enfilade_connections").increment(1);
         self.wake_later(id);
+        // Signed out between the look at the token and now.
+        if self.connections[id.key].login().is_some_and(|login| self.ends.people.is_revoked(login)) {
+            self.close(id, CloseCode::SignedOut);
+        }
         id
     }
 
@@ -280,6 +293,10 @@ impl Hub {
 
     fn remove(&mut self, who: ConnectionId) {
         let Some(connection) = self.connection(who) else { return };
+        // Whoever waits for a blocked socket would wait for ever.
+        if connection.out.is_blocked() {
+            shut_later(connection.socket.clone());
+        }
         for room in connection.rooms() {
             self.leave(who, room, false);
         }
@@ -379,10 +396,7 @@ impl Hub {
         let socket = connection.socket.clone();
         let _ = socket2::SockRef::from(&*socket).shutdown(std::net::Shutdown::Write);
         self.remove(who);
-        tokio::spawn(async move {
-            tokio::time::sleep(FAREWELL).await;
-            let _ = socket2::SockRef::from(&*socket).shutdown(std::net::Shutdown::Both);
-        });
+        shut_later(socket);
     }
 
     fn close_where(&mut self, code: CloseCode, which: impl Fn(&Connection) -> bool) {
@@ -402,26 +416,18 @@ impl Hub {
 
     // ---- rooms ------------------------------------------------------------------------------------------------
 
-    async fn join(
-        &mut self,
-        who: ConnectionId,
-        membership: Membership,
-        joining: Joining,
-        reply: Option<u32>,
-    ) {
+    async fn join(&mut self, who: ConnectionId, membership: Membership, frames: &[Bytes], cursor: Cursor) {
         let (index, now_ms) = (self.index, self.now_ms());
         let room = membership.room.clone();
         let Some(connection) = self.connection(who) else {
             // It hung up meanwhile.
             return room.leave(index, membership.user);
         };
-        let codec = connection.codec;
-        let frames = joined::frames(codec, reply, &membership, &joining).await;
-        let again = self.connections[who.key].join(membership);
+        let again = connection.join(membership);
         let entry = self.rooms.entry(room.id).or_insert_with(|| HubRoom {
             room: room.clone(),
             members: Vec::new(),
-            cursor: joining.cursor,
+            cursor,
             flushed_ms: now_ms.saturating_sub(TICK_MS),
             signals: Vec::new(),
             signalled_ms: now_ms.saturating_sub(TICK_MS),
@@ -429,23 +435,21 @@ impl Hub {
         // A room that was given up and taken up again has a new mirror.
         if !Arc::ptr_eq(&entry.room, &room) {
             entry.room = room.clone();
-            entry.cursor = joining.cursor;
+            entry.cursor = cursor;
         }
         match again {
             Some(before) => before.room.leave(index, before.user),
             None => entry.members.push(who.key),
         }
-        self.settle(who, room.id, &frames, joining.cursor).await;
+        self.settle(who, room.id, frames, cursor).await;
     }
 
-    async fn reset(&mut self, who: ConnectionId, room: RoomId, joining: Joining) {
-        let Some(connection) = self.connection(who) else { return };
-        if !connection.end_reset(room) {
+    async fn reset(&mut self, who: ConnectionId, room: RoomId, frames: &[Bytes], cursor: Cursor) {
+        if !self.connection(who).is_some_and(|connection| connection.end_reset(room)) {
             return;
         }
         metrics::counter!("enfilade_slow_total", "step" => "reset").increment(1);
-        let frames = joined::reset_frames(connection.codec, room, &joining).await;
-        self.settle(who, room, &frames, joining.cursor).await;
+        self.settle(who, room, frames, cursor).await;
     }
 
     /// Tells a connection where a room stood at `cursor`, and brings it to where the hub is.
@@ -479,7 +483,10 @@ impl Hub {
         let handle = self.handle.clone();
         tokio::spawn(async move {
             let command = match room.reset(codec).await {
-                Ok(joining) => Command::Reset { who, room: room.id, joining },
+                Ok(joining) => {
+                    let frames = joined::reset_frames(codec, room.id, &joining).await;
+                    Command::Reset { who, room: room.id, frames, cursor: joining.cursor }
+                }
                 Err(_) => Command::Close { who, code: CloseCode::StateInvalid },
             };
             handle.tell(command).await;
@@ -488,6 +495,8 @@ impl Hub {
 
     fn leave(&mut self, who: ConnectionId, room: RoomId, left: bool) {
         let index = self.index;
+        // What it signalled just now comes before its farewell.
+        self.send_signals(room);
         let Some(connection) = self.connection(who) else { return };
         connection.out.forget_room(room);
         let Some((membership, drew)) = connection.leave(room) else { return };
@@ -707,6 +716,14 @@ impl Hub {
         let ping = codec.encode(None, "ping", &Ping { heads });
         self.send(who, &[frame::message(codec == Codec::Json, &ping)]);
     }
+}
+
+/// Closes a socket for good after a while, whoever still holds on to it. Its farewell has that long to arrive.
+fn shut_later(socket: Arc<TcpStream>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(FAREWELL).await;
+        let _ = socket2::SockRef::from(&*socket).shutdown(std::net::Shutdown::Both);
+    });
 }
 
 /// Whether one of these takes the place of the other.

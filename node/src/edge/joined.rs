@@ -33,7 +33,11 @@ pub(crate) async fn reset_frames(codec: Codec, room: RoomId, joining: &Joining) 
         ("position", codec.encode_value(&joining.position)),
         ("ops", codec.encode_value(&joining.ops)),
     ];
-    with_snapshot(codec, None, "reset", &fields, joining).await
+    let mut parts = with_snapshot(codec, None, "reset", &fields, joining).await;
+    // Who came and went meanwhile was missed as well.
+    let presence = Presence { room: Some(room), ..joining.presence.clone() };
+    parts.push(frame::message(codec == Codec::Json, &codec.encode(None, "presence", &presence)));
+    parts
 }
 
 async fn with_snapshot(

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use enfilade_actors::kind::Contents;
+use enfilade_proto::limits::ROSTER;
 use enfilade_proto::{
     Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals, UserId,
 };
@@ -302,6 +303,14 @@ impl MirrorState {
         }
     }
 
+    /// Of those who were in the room only the ones on this edge are certain.
+    pub(crate) fn keep_those_here(&mut self) {
+        let members = self.here();
+        let count = members.len() as u64;
+        let members = (members.len() <= ROSTER).then_some(members);
+        self.take_presence(Presence { count, members, ..Presence::default() });
+    }
+
     /// Who is in the room, as told to somebody who has just come and is one of them.
     pub(crate) fn presence_with(&self, joiner: &Member) -> Presence {
         let absent = self.members.as_ref().is_some_and(|members| !members.contains_key(&joiner.id));
@@ -311,7 +320,7 @@ impl MirrorState {
         Presence { count: self.count + u64::from(absent), members, ..Presence::default() }
     }
 
-    fn full_presence(&self) -> Presence {
+    pub(crate) fn full_presence(&self) -> Presence {
         let members = self.members.as_ref().map(|members| members.values().cloned().collect());
         Presence { room: Some(self.room), count: self.count, members, ..Presence::default() }
     }

@@ -15,6 +15,8 @@ use super::mirror::Cursor;
 
 /// Messages that may wait for a socket: a reply for every op in flight, and some more.
 const QUEUED: usize = 1_024;
+/// Bytes that may wait for a socket before another message is queued. One message may be larger: a snapshot's bytes are shared.
+const QUEUED_BYTES: usize = 4 << 20;
 /// How long a socket may take nothing at all.
 pub(crate) const STALLED_MS: u64 = 30_000;
 /// How long a socket that has just caught up is spared signals.
@@ -66,7 +68,8 @@ impl Outgoing {
 
     /// Sends a message, which must not be lost: what does not go now is queued.
     pub(crate) fn send(&mut self, parts: &[Bytes], pipe: &impl Pipe, now_ms: u64) -> Written {
-        if self.queue.len() + parts.len() > QUEUED {
+        let waiting: usize = self.queue.iter().map(Bytes::len).sum();
+        if self.queue.len() + parts.len() > QUEUED || waiting > QUEUED_BYTES {
             return Written::Overflow;
         }
         let blocked = self.is_blocked();
@@ -207,6 +210,14 @@ mod tests {
         }
         assert_eq!(out.send(&reply, &pipe, 6), Written::Overflow);
         assert_eq!(out.stalled_for(5 + STALLED_MS), STALLED_MS);
+    }
+
+    #[test]
+    fn large_replies_do_not_pile_up() {
+        let (mut out, pipe) = (Outgoing::default(), Script::default());
+        let snapshot = [Bytes::from(vec![0; QUEUED_BYTES + 1])];
+        assert_eq!(out.send(&snapshot, &pipe, 0), Written::Blocked);
+        assert_eq!(out.send(&snapshot, &pipe, 0), Written::Overflow);
     }
 
     proptest! {

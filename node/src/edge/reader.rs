@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Ends;
 use super::frame::{self, Event, Parser};
 use super::hub::{Command, ConnectionId, Membership, Pulse};
+use super::joined;
 use super::meter::Meter;
 use super::room::{EdgeRoom, Joiner};
 use crate::people::{self, Principal};
@@ -342,6 +343,7 @@ impl Reader {
             return Err(error(ErrorCode::TooManyRooms, "leave a room first"));
         }
         self.joins.take(self.ends.clock.now_ms()).map_err(too_many)?;
+        let access_changes = self.ends.access_changes();
         let visitor = self.principal.visitor(join.link.as_deref().map(people::link_hash));
         let admission =
             self.ends.people.access(join.room, &visitor).await.map_err(|refusal| Error::from(&refusal))?;
@@ -370,7 +372,10 @@ impl Reader {
         self.rooms.insert(join.room, (admission.role, room.clone()));
         let membership =
             Membership { room, user: user.id, title: admission.title, role: admission.role, visitor };
-        self.tell(Command::Join { who: self.connection, membership, joining, reply: id }).await;
+        // Written here and not in the hub: what a joiner costs is the joiner's own time.
+        let frames = joined::frames(self.inbox.codec(), id, &membership, &joining).await;
+        let who = self.connection;
+        self.tell(Command::Join { who, membership, frames, cursor: joining.cursor, access_changes }).await;
         Ok(())
     }
 

@@ -223,7 +223,7 @@ impl EdgeRoom {
                 kind: mirror.kind,
                 position: mirror.position(),
                 ops: mirror.ops_after(snapshot.seq),
-                presence: enfilade_proto::Presence::default(),
+                presence: mirror.full_presence(),
                 cursor: mirror.cursor(),
                 snapshot: Some(snapshot),
             });
@@ -346,7 +346,8 @@ impl EdgeRoom {
                     mirror.take_ops(attached.position.epoch, first, &ops.into());
                 }
                 mirror.set_snapshot(attached.position, attached.contents);
-                mirror.take_presence(attached.presence);
+                // A new owner knows nobody yet; it hears of others from their edges.
+                mirror.keep_those_here();
                 let members = mirror.here();
                 self.ends.bus.notify(self.id, Notice::Present { edge: self.ends.id, members });
             }

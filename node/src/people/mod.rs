@@ -198,7 +198,8 @@ impl People {
         self.clock.now_ms()
     }
 
-    fn is_revoked(&self, login: LoginId) -> bool {
+    /// Whether a login was ended within the life of its access tokens.
+    pub(crate) fn is_revoked(&self, login: LoginId) -> bool {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).contains(login)
     }
 }

@@ -249,6 +249,18 @@ impl Client {
         self.closed.expect("it was closed without a code")
     }
 
+    /// Reads until the connection ends and counts the replies. What is cut off in the middle counts for nothing.
+    pub async fn replies_to_the_end(&mut self) -> usize {
+        let mut count = 0;
+        let end = async {
+            while let Some(frames) = self.read().await {
+                count += frames.iter().filter(|frame| frame.id.is_some()).count();
+            }
+        };
+        tokio::time::timeout(PATIENCE, end).await.expect("it is never closed");
+        count
+    }
+
     /// The `closing` push that announced the close.
     pub fn closing(&self) -> Option<u16> {
         self.kept.iter().find_map(|frame| match &frame.message {
