@@ -1,15 +1,21 @@
 //! Frames from the server, read once however many clients get them.
 //!
 //! A server sends a room's members the same bytes, so the last few frames of a room are kept beside what they say;
-//! equal bytes (compared, not hashed) are not read again. Of signals only the sender and the mark remain.
+//! equal bytes (compared, not only hashed) are not read again. Signals are most of what arrives, and all that is needed
+//! of one is whose it is and its mark, so a frame of signals is skimmed.
 
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use enfilade_proto::{ClientId, Codec, Epoch, RoomId, Seq, ServerMessage, SignalOut};
 use serde_json::Value;
 
+use self::skim::skim_signals;
 use crate::clock::Micros;
 use crate::oracle::{Seen, Who};
+
+mod skim;
 
 /// The field that a replay adds to the body of each signal it sends, to know it again. The server does not look.
 pub const MARK: &str = "replay";
@@ -37,16 +43,24 @@ pub struct Sighting {
 /// The last frames of a room.
 #[derive(Debug, Default)]
 pub struct Frames {
-    kept: Vec<(Box<[u8]>, Arc<Frame>)>,
-    next: usize,
+    kept: HashMap<u64, Kept>,
+    oldest_first: VecDeque<u64>,
+    bytes: usize,
     pub hits: u64,
     pub misses: u64,
 }
 
-/// The clients of one process are a few ticks of the server apart at most.
-const KEPT: usize = 32;
-/// Larger frames are snapshots and are one client's own.
-const KEPT_BYTES: usize = 64 * 1024;
+#[derive(Debug)]
+struct Kept {
+    bytes: Box<[u8]>,
+    frame: Arc<Frame>,
+}
+
+/// Clients of one process that are further apart than this read for themselves.
+const KEPT_FRAMES: usize = 512;
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Larger frames are few.
+const KEPT_FRAME_BYTES: usize = 256 * 1024;
 
 impl Frames {
     /// # Errors
@@ -57,32 +71,56 @@ impl Frames {
         bytes: &[u8],
         recognise: impl Fn(ClientId, Option<u64>) -> Sighting,
     ) -> Result<Arc<Frame>, String> {
-        if let Some((_, frame)) = self.kept.iter().find(|(kept, _)| **kept == *bytes) {
+        let key = key(bytes);
+        if let Some(kept) = self.kept.get(&key).filter(|kept| *kept.bytes == *bytes) {
             self.hits += 1;
-            return Ok(frame.clone());
+            return Ok(kept.frame.clone());
         }
         self.misses += 1;
-        let messages = codec.decode_server(bytes).map_err(|e| e.to_string())?;
-        let messages: Vec<_> =
-            messages.into_iter().map(|m| (m.id, Said::new(m.message, &recognise))).collect();
-        let frame = Arc::new(Frame { messages });
-        if frame.is_for_all() && bytes.len() <= KEPT_BYTES {
-            self.keep(bytes, frame.clone());
+        let frame = Arc::new(Frame::read(codec, bytes, &recognise)?);
+        if frame.is_for_all() && bytes.len() <= KEPT_FRAME_BYTES {
+            self.keep(key, bytes, frame.clone());
         }
         Ok(frame)
     }
 
-    fn keep(&mut self, bytes: &[u8], frame: Arc<Frame>) {
-        if self.kept.len() < KEPT {
-            self.kept.push((bytes.into(), frame));
-        } else {
-            self.kept[self.next] = (bytes.into(), frame);
-            self.next = (self.next + 1) % KEPT;
+    fn keep(&mut self, key: u64, bytes: &[u8], frame: Arc<Frame>) {
+        self.bytes += bytes.len();
+        match self.kept.insert(key, Kept { bytes: bytes.into(), frame }) {
+            Some(before) => self.bytes -= before.bytes.len(),
+            None => self.oldest_first.push_back(key),
+        }
+        while self.oldest_first.len() > KEPT_FRAMES || self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.oldest_first.pop_front() else { break };
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| kept.bytes.len());
         }
     }
 }
 
+/// Of the length and both ends: frames that agree in these seldom differ, and the comparison decides.
+fn key(bytes: &[u8]) -> u64 {
+    const END: usize = 48;
+    let mut hasher = DefaultHasher::new();
+    hasher.write_usize(bytes.len());
+    hasher.write(&bytes[..bytes.len().min(END)]);
+    hasher.write(&bytes[bytes.len().saturating_sub(END)..]);
+    hasher.finish()
+}
+
 impl Frame {
+    fn read(
+        codec: Codec,
+        bytes: &[u8],
+        recognise: &impl Fn(ClientId, Option<u64>) -> Sighting,
+    ) -> Result<Self, String> {
+        if let Some((room, signals)) = skim_signals(codec, bytes) {
+            let signals = signals.into_iter().map(|(client, mark)| recognise(client, mark)).collect();
+            return Ok(Self { messages: vec![(None, Said::Signals { room, signals })] });
+        }
+        let messages = codec.decode_server(bytes).map_err(|e| e.to_string())?;
+        Ok(Self { messages: messages.into_iter().map(|m| (m.id, Said::new(m.message, recognise))).collect() })
+    }
+
     fn is_for_all(&self) -> bool {
         self.messages.iter().all(|(id, said)| {
             let for_all = match said {
@@ -142,10 +180,11 @@ mod tests {
             assert_eq!(signals[0].planned, Some(7));
         }
         assert_eq!((reads.get(), frames.hits), (1, 4));
-        for mark in 0..100 {
+        for mark in 0..2_000 {
             frames.read(Codec::MessagePack, &signals(mark), recognise).unwrap();
         }
-        assert_eq!(frames.kept.len(), KEPT);
+        assert_eq!((frames.kept.len(), frames.oldest_first.len()), (KEPT_FRAMES, KEPT_FRAMES));
+        assert_eq!(frames.bytes, frames.kept.values().map(|kept| kept.bytes.len()).sum::<usize>());
     }
 
     #[test]
