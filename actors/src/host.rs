@@ -33,6 +33,8 @@ const NODE_BYTES: usize = 128 << 20;
 /// What a message weighs besides its frame.
 const MESSAGE_BYTES: u32 = 256;
 
+/// How long rooms may take to write what they have accepted when the node stops.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How long an edge waits for the state of a room.
 const ATTACH: Duration = Duration::from_secs(10);
 
@@ -233,6 +235,8 @@ impl Host {
             rooms.stopping = true;
             rooms.cells.drain().filter_map(|(_, cell)| cell.get().cloned()).collect()
         };
+        let settled = futures_util::future::join_all(handles.iter().map(settled));
+        let _ = tokio::time::timeout(SETTLE, settled).await;
         for handle in &handles {
             let _ = handle.actor.drain();
         }
@@ -241,6 +245,29 @@ impl Host {
         }
         if let Some(supervisor) = self.0.supervisor.get() {
             supervisor.stop(None);
+        }
+    }
+}
+
+/// Waits until everything that a room has accepted is on disk and answered.
+async fn settled(handle: &Handle) {
+    loop {
+        let (reply, answer) = oneshot::channel();
+        let asked = handle.actor.cast(RoomMessage::Inspect(reply)).is_ok();
+        match answer.await {
+            Ok(room) if asked && room.pending_ops > 0 => tokio::time::sleep(Duration::from_millis(2)).await,
+            _ => return,
+        }
+    }
+}
+
+impl Rooms {
+    /// Takes an actor's cell away, unless another actor has taken its place.
+    fn forget_cell(&mut self, room: RoomId, actor: ActorId) {
+        let same =
+            |cell: &Arc<OnceCell<Handle>>| cell.get().is_some_and(|handle| handle.actor.get_id() == actor);
+        if self.cells.get(&room).is_some_and(same) {
+            self.cells.remove(&room);
         }
     }
 }
@@ -255,7 +282,11 @@ impl Inner {
     fn cast(&self, handle: &Handle, message: RoomMessage) -> bool {
         let sent = handle.actor.cast(message).is_ok();
         if !sent {
-            self.ended(handle.actor.get_id(), None);
+            // Only out of the way: what became of it is for its supervisor to say.
+            let mut rooms = self.lock();
+            if let Some(room) = rooms.by_actor.get(&handle.actor.get_id()).copied() {
+                rooms.forget_cell(room, handle.actor.get_id());
+            }
         }
         sent
     }
@@ -282,15 +313,20 @@ impl Inner {
         };
         let result = cell.get_or_try_init(|| self.wake(room)).await.cloned();
         if result.is_err() {
-            self.drop_empty(room, &cell);
+            self.drop_empty(room, cell);
         }
         result
     }
 
-    /// A cell that could not be filled must not stay: rooms that do not exist would fill the memory.
-    fn drop_empty(&self, room: RoomId, cell: &Arc<OnceCell<Handle>>) {
+    /// A cell that could not be filled must not stay: rooms that do not exist would fill the memory. But as long as somebody else
+    /// holds it, it may yet be filled, and a second cell beside it would make a second owner.
+    fn drop_empty(&self, room: RoomId, cell: Arc<OnceCell<Handle>>) {
         let mut rooms = self.lock();
-        if !cell.initialized() && rooms.cells.get(&room).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+        let same = |known: &Arc<OnceCell<Handle>>| Arc::ptr_eq(known, &cell);
+        let ours = !cell.initialized() && rooms.cells.get(&room).is_some_and(same);
+        // Under the lock, so that the last of those who failed finds itself alone.
+        drop(cell);
+        if ours && rooms.cells.get(&room).is_some_and(|known| Arc::strong_count(known) == 1) {
             rooms.cells.remove(&room);
         }
     }
@@ -342,12 +378,7 @@ impl Inner {
         let room = {
             let mut rooms = self.lock();
             let Some(room) = rooms.by_actor.remove(&actor) else { return };
-            let same = |cell: &Arc<OnceCell<Handle>>| {
-                cell.get().is_some_and(|handle| handle.actor.get_id() == actor)
-            };
-            if rooms.cells.get(&room).is_some_and(same) {
-                rooms.cells.remove(&room);
-            }
+            rooms.forget_cell(room, actor);
             room
         };
         if let Some(error) = crash {

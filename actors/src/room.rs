@@ -49,8 +49,11 @@ pub enum Input {
     Committed,
     /// The batch in flight was certainly not written; the database is not available.
     CommitFailed,
-    /// The checkpoint at this seq is on disk.
-    CheckpointWritten(Seq),
+    /// The checkpoint at this seq is on disk, in so many bytes.
+    CheckpointWritten {
+        seq: Seq,
+        bytes: u64,
+    },
     CheckpointFailed,
     /// The time that [`Room::next_deadline`] gave has come.
     Tick,
@@ -260,7 +263,7 @@ impl Room {
             Input::Notice(notice) => self.notice(now_ms, notice),
             Input::Committed => self.committed(effects),
             Input::CommitFailed => self.commit_failed(now_ms),
-            Input::CheckpointWritten(seq) => self.checkpoint_written(seq),
+            Input::CheckpointWritten { seq, bytes } => self.checkpoint_written(seq, bytes),
             Input::CheckpointFailed => {
                 self.checkpoint.being_written = false;
                 self.checkpoint.not_before_ms = now_ms + CHECKPOINT_RETRY_MS;
@@ -371,6 +374,8 @@ impl Room {
             }
             Notice::Signal(signal) => {
                 let writer = Writer { author: signal.author, client: signal.client };
+                // Whoever signals is there, also if an older connection of theirs was found dead just now.
+                self.gone.remove(&writer);
                 self.state.notice(writer, &signal.key, &signal.body);
             }
             Notice::Detached { edge } => {
@@ -467,7 +472,8 @@ impl Room {
         self.checkpoint.taken = Some((self.head, parts));
     }
 
-    fn checkpoint_written(&mut self, seq: Seq) {
+    fn checkpoint_written(&mut self, seq: Seq, bytes: u64) {
+        self.checkpoint.bytes = bytes;
         self.checkpoint.being_written = false;
         self.checkpoint.seq = seq;
     }

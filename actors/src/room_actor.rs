@@ -24,11 +24,19 @@ const READ_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(crate) enum RoomMessage {
-    Submit { submission: Submission, reply: oneshot::Sender<Result<Seq, Refusal>>, admission: Admission },
-    Attach { edge: Option<EdgeId>, reply: oneshot::Sender<Result<Attached, Refusal>> },
+    Submit {
+        submission: Submission,
+        reply: oneshot::Sender<Result<Seq, Refusal>>,
+        admission: Admission,
+    },
+    Attach {
+        edge: Option<EdgeId>,
+        reply: oneshot::Sender<Result<Attached, Refusal>>,
+    },
     Notice(Notice),
     Committed(Commit),
-    CheckpointWritten(Option<Seq>),
+    /// Its seq and its bytes, if it was written.
+    CheckpointWritten(Option<(Seq, u64)>),
     Tick,
     Inspect(oneshot::Sender<Inspection>),
 }
@@ -182,7 +190,7 @@ impl RoomState {
             RoomMessage::Committed(Commit::Failed) => Input::CommitFailed,
             RoomMessage::Committed(Commit::Fenced) => return Err(Box::new(Outdated::Fenced)),
             RoomMessage::Committed(Commit::Unknown) => return Err(Box::new(Outdated::Unknown)),
-            RoomMessage::CheckpointWritten(Some(seq)) => Input::CheckpointWritten(seq),
+            RoomMessage::CheckpointWritten(Some((seq, bytes))) => Input::CheckpointWritten { seq, bytes },
             RoomMessage::CheckpointWritten(None) => Input::CheckpointFailed,
             RoomMessage::Tick => {
                 self.timer = None;
@@ -242,15 +250,17 @@ impl RoomState {
             let at_ms = deps.clock.now_ms();
             let written = match tokio::task::spawn_blocking(move || parts.write()).await {
                 Ok(body) => {
+                    let bytes = body.len() as u64;
                     let checkpoint = Checkpoint { room, seq, epoch, format: CHECKPOINT_FORM, body, at_ms };
-                    deps.log.put_checkpoint(&checkpoint).await.map_err(|error| error.to_string())
+                    let put = deps.log.put_checkpoint(&checkpoint).await;
+                    put.map(|()| bytes).map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = &written {
                 tracing::warn!(%room, %seq, error, "the checkpoint could not be written; the log has everything");
             }
-            let _ = myself.cast(RoomMessage::CheckpointWritten(written.ok().map(|()| seq)));
+            let _ = myself.cast(RoomMessage::CheckpointWritten(written.ok().map(|bytes| (seq, bytes))));
         });
     }
 

@@ -36,7 +36,11 @@ impl Rooms for Content {
     async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal> {
         let rows = self.log.read(room, after, READ_BYTES).await?;
         let first_seq = rows.first().map_or(after.next(), |row| row.first.max(after.next()));
-        let full = rows.iter().map(|row| row.ops.len()).sum::<usize>() > READ_BYTES;
+        // The log stops where a page of it would be too large.
+        let more_rows = match rows.last() {
+            Some(row) => !self.log.read(room, row.last, 1).await?.is_empty(),
+            None => false,
+        };
         let mut ops = Vec::new();
         for row in rows {
             let known = (first_seq.0 + ops.len() as u64).saturating_sub(row.first.0);
@@ -45,7 +49,7 @@ impl Rooms for Content {
                 break;
             }
         }
-        let more = full || ops.len() > limit;
+        let more = more_rows || ops.len() > limit;
         ops.truncate(limit);
         Ok(History { first_seq, ops, more })
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use enfilade_actors::bus::{Edge, LocalBus};
 use enfilade_actors::host::{Clock, Host};
@@ -20,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use crate::access::Announcer;
@@ -31,6 +33,8 @@ use crate::edge::{self, EdgeNode, EdgeSettings};
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
 use crate::{page, server};
 
+/// How long a request may take, its body included.
+const REQUEST: Duration = Duration::from_secs(30);
 /// How long a mirror outlives its last member on this edge.
 const LINGER: Duration = Duration::from_secs(30);
 /// How often old history is looked for, and how much of it is deleted at a time.
@@ -212,6 +216,7 @@ fn public_router(api: Api, edge: EdgeNode) -> Router {
         .route("/ws", get(edge::upgrade).with_state(edge))
         .merge(api::router(api))
         .merge(page::router())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
 }
 
 /// Deletes history that lies behind checkpoints and is older than it has to be kept.

@@ -143,15 +143,11 @@ impl Board {
                 refuse(ErrorCode::ElementExists, format!("somebody else's element has the id {id}"))
             }
             Some(_) => Ok(()),
-            None if self.is_full() && self.deleted.is_empty() => {
+            None if self.elements.len() >= BOARD_ELEMENTS && self.deleted.is_empty() => {
                 refuse(ErrorCode::BoardFull, "the board is full; delete something first")
             }
             None => Ok(()),
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.elements.len() >= BOARD_ELEMENTS || self.bytes >= BOARD_BYTES
     }
 
     fn some_known(&self, ids: &Some1<ElementId>) -> Result<(), Refusal> {
@@ -166,6 +162,12 @@ impl Board {
     fn check(&self, author: UserId, op: Op) -> Result<Op, Refusal> {
         if let Some(id) = added_element(&op) {
             self.admits(id, author)?;
+        }
+        // Content that takes the place of other content needs room as new content does.
+        let replaces = matches!(&op, Op::Change(change) if change.points.is_some() || change.text.is_some())
+            || added_element(&op).is_some();
+        if replaces && self.bytes >= BOARD_BYTES && self.deleted.is_empty() {
+            return refuse(ErrorCode::BoardFull, "the board is full; delete something first");
         }
         match op {
             Op::AddStroke(stroke) => Ok(Op::AddStroke(simplified(stroke)?)),

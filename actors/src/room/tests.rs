@@ -75,6 +75,7 @@ impl Scene {
                 Effect::Publish { .. } => {}
                 Effect::Checkpoint { seq, parts } => {
                     let body = parts.write();
+                    let bytes = body.len() as u64;
                     self.checkpoint = Some(Checkpoint {
                         room: ROOM,
                         seq,
@@ -83,7 +84,7 @@ impl Scene {
                         body,
                         at_ms: 0,
                     });
-                    self.feed(Input::CheckpointWritten(seq));
+                    self.feed(Input::CheckpointWritten { seq, bytes });
                 }
                 Effect::Sleep => self.asleep = true,
             }

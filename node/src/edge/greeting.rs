@@ -161,7 +161,8 @@ async fn enter(
         limits: Limits::default(),
     };
     let message = frame::message(codec == Codec::Json, &codec.encode(id, "welcome", &welcome));
-    if write_all(&socket, &message).await.is_err() {
+    let written = tokio::time::timeout(Duration::from_millis(HELLO_MS), write_all(&socket, &message)).await;
+    if !matches!(written, Ok(Ok(()))) {
         return;
     }
     let socket = Arc::new(socket);

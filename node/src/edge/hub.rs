@@ -207,9 +207,9 @@ pub(crate) async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
         }
         for command in batch.drain(..) {
             hub.handle(command).await;
-        }
-        if hub.stopped {
-            return;
+            if hub.stopped {
+                return;
+            }
         }
         hub.deliver().await;
         hub.attend();

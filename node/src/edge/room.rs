@@ -176,18 +176,19 @@ impl EdgeRoom {
         let room = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(room.ends.linger).await;
-            let closes = {
-                let mut state = room.lock();
-                let deserted = state.mirror.as_ref().is_none_or(MirrorState::is_deserted);
-                let closes = deserted && !state.closed;
-                state.closed |= deserted;
-                closes
-            };
-            if closes {
-                room.ends.forget(&room);
-                room.ends.bus.notify(room.id, Notice::Detached { edge: room.ends.id });
+            let mut state = room.lock();
+            let deserted = state.mirror.as_ref().is_none_or(MirrorState::is_deserted);
+            if deserted && !state.closed {
+                // Under the lock: whoever comes next attaches after the owner has heard of this.
+                room.close(&mut state);
             }
         });
+    }
+
+    fn close(self: &Arc<Self>, state: &mut State) {
+        state.closed = true;
+        self.ends.bus.notify(self.id, Notice::Detached { edge: self.ends.id });
+        self.ends.forget(self);
     }
 
     /// What came since `cursor`, for a hub; from now on it will be told of news again.
@@ -238,14 +239,12 @@ impl EdgeRoom {
 
     /// Gives the room up at once if it could not be attached: rooms that do not exist must not fill the memory.
     pub(crate) fn drop_if_empty(self: &Arc<Self>) {
-        let empty = {
-            let mut state = self.lock();
-            let empty = state.mirror.is_none();
-            state.closed |= empty;
-            empty
-        };
-        if empty {
-            self.ends.forget(self);
+        let mut state = self.lock();
+        if state.mirror.is_none() && !state.closed {
+            self.close(&mut state);
+        } else if state.mirror.as_ref().is_some_and(MirrorState::is_deserted) {
+            drop(state);
+            self.close_if_deserted_for_long();
         }
     }
 
@@ -354,6 +353,10 @@ impl EdgeRoom {
         }
         self.go_live(&mut state);
         self.tell_hubs(&mut state);
+        if state.closed {
+            // Given up while the owner was being asked, who now believes that we are here.
+            self.ends.bus.notify(self.id, Notice::Detached { edge: self.ends.id });
+        }
         Ok(())
     }
 

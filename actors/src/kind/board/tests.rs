@@ -233,6 +233,8 @@ fn a_full_board_forgets_the_oldest_deletions_first() {
         }
     };
     assert_eq!(full, ErrorCode::BoardFull);
+    let larger = Op::Change(Change { text: Some(Text::new(&text).unwrap()), ..change("n0") });
+    assert_eq!(scene.draw(ADA, larger), Err(ErrorCode::BoardFull));
     scene.draw(ADA, delete(&["n0"])).unwrap();
     scene.draw(ADA, delete(&["n1"])).unwrap();
     scene.draw(ADA, note("more", &text)).unwrap();
