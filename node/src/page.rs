@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use tower_http::compression::CompressionLayer;
 
 #[derive(RustEmbed)]
 #[folder = "../web/app/dist"]
@@ -41,6 +42,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
             "/{*file}",
             get(async |Path(file): Path<String>, headers: HeaderMap| file_or_nothing(&file, &headers)),
         )
+        .layer(CompressionLayer::new())
 }
 
 fn page(headers: &HeaderMap) -> Response {

@@ -665,3 +665,24 @@ async fn joins_that_are_not_read_are_not_piled_up() {
     assert!(answered < 100, "all {answered} joins were answered");
     ada.draw(board.id, 1_001).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_has_a_next_page() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut ada = node.member("Ada", &board).await;
+    for op_id in 1..=120 {
+        let accepted = ada.submit(board.id, op_id, large_stroke(&format!("b{op_id}"))).await;
+        assert!(matches!(accepted, ServerMessage::Accepted(_)));
+    }
+    let header = [format!("enfilade-link: {}", board.link)];
+    let (mut after, mut count) = (json!(0), 0);
+    while !after.is_null() {
+        let path = format!("/api/v1/rooms/{}/ops?after={after}&limit=1000", board.id);
+        let (status, page) = node.http("GET", &path, &header, None).await;
+        assert_eq!((status, &page["first_seq"]), (200, &json!(count + 1)));
+        count += page["ops"].as_array().unwrap().len();
+        after = page["next"].clone();
+    }
+    assert_eq!(count, 120);
+}
