@@ -295,6 +295,8 @@ class Room:
         self.title = ""
         self.epoch: int | None = None
         self.seq = 0
+        self.accepted = 0
+        """The highest seq that an op of ours was accepted at."""
         self.board = Board()
         self.ops: list[JsonObject] = []
         """The ops since the snapshot, each with its `seq`."""
@@ -576,7 +578,9 @@ class Client:
         An op that gets no answer, or one that invites to try again, is sent again by `reconnect`.
         """
         op_id = next(self._op_ids) if op_id is None else op_id
-        return await self._submit({"room": room.id, "op_id": op_id, "op": {"type": kind, "data": data}})
+        seq = await self._submit({"room": room.id, "op_id": op_id, "op": {"type": kind, "data": data}})
+        room.accepted = max(room.accepted, seq)
+        return seq
 
     async def signal(self, room: Room, key: str, body: Any) -> None:
         """Send a signal; it has no reply."""

@@ -183,8 +183,8 @@ def stroke(element: str, points: list[list[float]], **fields: Any) -> JsonObject
 
 
 async def everything_seen(*rooms: Room) -> None:
-    """Wait until all of them stand where the furthest stands."""
-    furthest = max(room.seq for room in rooms)
+    """Wait until all of them have seen what any has seen or was told to be accepted (the answer may come before the op)."""
+    furthest = max(max(room.seq, room.accepted) for room in rooms)
     for room in rooms:
         await room.reaches(furthest)
 
