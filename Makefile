@@ -1,4 +1,4 @@
-# Two commands: `make run` and `make test`. Everything they need and the machine lacks, they fetch themselves.
+# Three commands: `make run`, `make cluster` and `make test`. Everything they need and the machine lacks, they fetch themselves.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,13 +13,34 @@ PAGE := $(shell find web/client/src web/app/src web/app/public web/app/index.htm
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---- run --------------------------------------------------------------------------------------------------------
 
 .PHONY: run
 run: web ## Build everything and serve it at http://localhost:8080
 	$(CARGO) run --release --quiet -p enfilade-node --bin enfilade -- serve
+
+# Further arguments for these programs, as in `make cluster ARGS="--nodes 5"` or `make faults-short ARGS="--clients 100"`.
+ARGS ?=
+CLUSTER = $(CARGO) run --quiet -p enfilade-testbed --bin enfilade-cluster --
+
+.PHONY: cluster
+cluster: web servers ## Three nodes, NATS, PostgreSQL and a load balancer, until Ctrl-C; data and logs in .cluster
+	$(CARGO) build --release --quiet -p enfilade-node --bin enfilade
+	ENFILADE_BIN="$${ENFILADE_BIN:-target/release/enfilade}" $(CLUSTER) up $(ARGS)
+
+.PHONY: cluster-up
+cluster-up: ## The same in the background
+	@$(MAKE) cluster ARGS="--detach $(ARGS)"
+
+.PHONY: cluster-down
+cluster-down: ## End it
+	@$(CLUSTER) down
+
+.PHONY: cluster-status
+cluster-status: ## Say what runs where, and who owns what
+	@$(CLUSTER) status
 
 .PHONY: seed
 seed: web ## Fill the database with people and boards to try things with (password: seed-password)
@@ -40,7 +61,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 # ---- check and test ---------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check test-rust test-web test-python test-browser ## Run every check and every test
+test: check test-rust test-web test-python test-browser faults-short ## Run every check and every test
 	@echo "everything passed"
 
 .PHONY: check
@@ -57,7 +78,7 @@ check-web: web/node_modules/.package-lock.json
 	cd web/app && npm run --silent check
 
 .PHONY: test-rust
-test-rust: build
+test-rust: build servers
 	$(CARGO) test --workspace
 
 # The programs that other tests start.
@@ -79,6 +100,16 @@ $(PYTHON): proto/tests/python/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# A seed decides everything that happens in a simulation: SEED shows one run, SEEDS (from FROM on) judges as many.
+.PHONY: simulate
+simulate: ## Torment simulated clusters with thousands of seeds: SEEDS=5000 FROM=0, or SEED=n to look at one
+	@if [ -n "$(SEED)" ]; then \
+	    ENFILADE_SEED=$(SEED) $(CARGO) test --package enfilade-node --lib simulation::tests::replay -- --exact --nocapture; \
+	else \
+	    ENFILADE_SEEDS=$(or $(SEEDS),5000) ENFILADE_FROM=$(or $(FROM),0) \
+	    $(CARGO) test --package enfilade-node --lib simulation::tests::many -- --exact --nocapture; \
+	fi
+
 .PHONY: test-browser
 test-browser: build chromium ## Two browsers draw together
 	cd web/app && ENFILADE_E2E=1 npm run --silent e2e
@@ -86,6 +117,20 @@ test-browser: build chromium ## Two browsers draw together
 .PHONY: chromium
 chromium:
 	@tools/chromium
+
+.PHONY: servers
+servers:
+	@tools/servers
+
+# Faults are judged on what people run: the release build.
+.PHONY: faults
+faults: web servers ## Break a cluster in every way while people draw; writes docs/faults.md
+	$(CARGO) build --release --quiet -p enfilade-node -p enfilade-loadtest -p enfilade-testbed
+	target/release/enfilade-faults all --report docs/faults.md $(ARGS)
+
+.PHONY: faults-short
+faults-short: build servers ## The faults that matter most, in a few minutes
+	target/debug/enfilade-faults run --short --patience 5 $(ARGS)
 
 # ---- look after -------------------------------------------------------------------------------------------------
 

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use enfilade_loadtest::check::{Promises, by_room, check_room};
-use enfilade_loadtest::http::ApiError;
-use enfilade_loadtest::journal::read_journal;
-use enfilade_loadtest::oracle::Violations;
+use enfilade_loadtest::probe::Probe;
 use enfilade_loadtest::quickdraw::{self, Drawings};
 use enfilade_loadtest::record::{self, RecordError};
 use enfilade_loadtest::replay::{Options, Progress, ReplayError, RoomChoice, replay};
-use enfilade_loadtest::report::{EXIT_UNREACHABLE, EXIT_USAGE, Verdict, write_violations};
+use enfilade_loadtest::report::{EXIT_UNREACHABLE, EXIT_USAGE};
 use enfilade_loadtest::session::{Recorded, SessionWriter, Title, read_session};
 use enfilade_loadtest::target::Target;
+use enfilade_loadtest::time::duration;
 use enfilade_proto::{Codec, RoomId};
 
 /// Records drawing sessions, replays them as many people at once, and checks that every one of them saw every op.
@@ -31,7 +29,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  everything held
   1  delivery was faultless, but ops were refused for good
-  2  the oracle (or the audit) found a violation
+  2  the oracle found a violation
   3  the generator was too slow for the run: its figures are invalid
   4  the server cannot be reached
   5  the command or its input is wrong
@@ -42,13 +40,13 @@ The format of sessions is described in FORMAT.md.";
 enum Command {
     /// Replay a session against a running server as N people and check delivery for every one of them
     Replay(ReplayArgs),
+    /// Write steadily in every room, to measure how long rooms stand still while something is done to the server
+    Probe(ProbeArgs),
     /// Record what happens in a room as a session
     Record(RecordArgs),
     /// Make a session out of other data
     #[command(subcommand)]
     Import(Import),
-    /// Audit a server's record against the journals of replays, for example after it crashed
-    Check(CheckArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,22 +70,15 @@ impl From<CodecName> for Codec {
     }
 }
 
+/// What replays and probes have in common.
 #[derive(Debug, Args)]
-struct ReplayArgs {
-    /// The session to replay
-    session: PathBuf,
-    /// Where the server is
-    #[arg(long, default_value = "http://127.0.0.1:8080", env = "ENFILADE_URL")]
-    url: Target,
-    /// How many people replay it: the session's are cloned, beside each other on the board, as often as needed
-    #[arg(long, short = 'n', value_name = "N", help_heading = "Load")]
-    clients: Option<usize>,
+struct LoadArgs {
+    /// Where the server is; several nodes, if it is given several times: the clones are spread over them
+    #[arg(long, default_value = "http://127.0.0.1:8080", env = "ENFILADE_URL", value_delimiter = ',')]
+    url: Vec<Target>,
     /// Over how many new boards the clones are spread
     #[arg(long, default_value_t = 1, value_name = "M", help_heading = "Load")]
     rooms: usize,
-    /// Times as fast as it was recorded
-    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Load")]
-    speed: f64,
     /// The codec that the clones speak
     #[arg(long, value_enum, default_value_t = CodecName::Msgpack, help_heading = "Load")]
     codec: CodecName,
@@ -97,7 +88,7 @@ struct ReplayArgs {
     /// Seed of everything that is left to chance
     #[arg(long, default_value_t = 1, help_heading = "Load")]
     seed: u64,
-    /// Replay in this room instead of on a new board
+    /// Work in this room instead of on a new board
     #[arg(long, value_name = "ID", conflicts_with = "rooms", help_heading = "Room")]
     room: Option<RoomId>,
     /// The secret of a share link of that room
@@ -109,15 +100,47 @@ struct ReplayArgs {
     /// How long it may take, after the last event, until everybody has seen everything
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Limits")]
     settle: Duration,
+    /// How long whoever was thrown out tries to come back
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Limits")]
+    patience: Duration,
     /// The run is invalid if the generator itself is later than this (99th percentile)
     #[arg(long, default_value = "20ms", value_parser = duration, value_name = "TIME", help_heading = "Limits")]
     max_lag: Duration,
     /// Write the result as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
-    /// Write every acknowledgement as it arrives, for `check` (holds the boards' secrets)
+    /// Write what every client was told, for `enfilade-check` (holds the boards' secrets)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     journal: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// The session to replay
+    session: PathBuf,
+    /// How many people replay it: the session's are cloned, beside each other on the board, as often as needed
+    #[arg(long, short = 'n', value_name = "N", help_heading = "Load")]
+    clients: Option<usize>,
+    /// Times as fast as it was recorded
+    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Load")]
+    speed: f64,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+#[derive(Debug, Args)]
+struct ProbeArgs {
+    /// Ops per second in each room; a standstill is known to within the time between two of them
+    #[arg(long, default_value_t = 50.0, value_name = "N", help_heading = "Load")]
+    rate: f64,
+    /// For how long
+    #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "TIME", help_heading = "Load")]
+    duration: Duration,
+    /// People in each room who only look on
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Load")]
+    watchers: u32,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -167,19 +190,6 @@ struct QuickdrawArgs {
     out: PathBuf,
 }
 
-#[derive(Debug, Args)]
-struct CheckArgs {
-    /// Where the server is
-    #[arg(long, default_value = "http://127.0.0.1:8080", env = "ENFILADE_URL")]
-    url: Target,
-    /// Journals of replays
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    journal: Vec<PathBuf>,
-    /// The secret of a share link, for rooms whose journal has none
-    #[arg(long, value_name = "SECRET")]
-    link: Option<String>,
-}
-
 /// What went wrong and what the process exits with.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -204,28 +214,40 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Replay(args) => run_replay(args).await,
+        Command::Probe(args) => run_probe(args).await,
         Command::Record(args) => run_record(args).await,
         Command::Import(Import::Quickdraw(args)) => run_quickdraw(&args),
-        Command::Check(args) => run_check(args).await,
     }
 }
 
 async fn run_replay(args: ReplayArgs) -> Result<u8, Failure> {
     let session = load(&args.session)?;
     let clones = args.clients.unwrap_or(session.header.people as usize);
+    play(session, clones, args.speed, args.load).await
+}
+
+async fn run_probe(args: ProbeArgs) -> Result<u8, Failure> {
+    let ProbeArgs { rate, duration, watchers, load } = args;
+    let session = Probe { rate, duration, watchers }.session()?;
+    let clones = load.rooms.saturating_mul(session.header.people as usize);
+    play(session, clones, 1.0, load).await
+}
+
+async fn play(session: Recorded, clones: usize, speed: f64, args: LoadArgs) -> Result<u8, Failure> {
     let options = Options {
-        target: args.url,
+        targets: args.url,
         clones,
         rooms: match args.room {
             Some(room) => RoomChoice::Existing { room, link: args.link },
             None => RoomChoice::Fresh(args.rooms),
         },
-        speed: args.speed,
+        speed,
         codec: args.codec.into(),
         seed: args.seed,
         jitter: args.jitter,
         gather: args.gather,
         settle: args.settle,
+        patience: args.patience,
         max_lag: args.max_lag,
         journal: args.journal,
     };
@@ -335,37 +357,6 @@ fn run_quickdraw(args: &QuickdrawArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-async fn run_check(args: CheckArgs) -> Result<u8, Failure> {
-    let mut lines = Vec::new();
-    for path in &args.journal {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        lines.extend(read_journal(BufReader::new(file)).with_context(|| path.display().to_string())?);
-    }
-    let rooms = by_room(lines);
-    if rooms.is_empty() {
-        return Err(anyhow!("the journals name no room").into());
-    }
-    let mut all = Violations::default();
-    for (room, promises) in rooms {
-        let promises = Promises { link: promises.link.or_else(|| args.link.clone()), ..promises };
-        let findings = check_room(&args.url, room, promises).await.map_err(|error| match error {
-            ApiError::Unreachable(..) => Failure::unreachable(error),
-            _ => error.into(),
-        })?;
-        println!(
-            "{room}: {} ops on record, {} acknowledged, state {}",
-            findings.ops, findings.acknowledged, findings.state_hash
-        );
-        all.merge(findings.violations);
-    }
-    let mut text = String::new();
-    write_violations(&mut text, &all)?;
-    print!("{text}");
-    let verdict = if all.total() > 0 { Verdict::Violated } else { Verdict::Held };
-    println!("{}", verdict.as_str());
-    Ok(verdict.exit_code())
-}
-
 fn load(path: &Path) -> anyhow::Result<Recorded> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let session = read_session(BufReader::new(file)).with_context(|| path.display().to_string())?;
@@ -407,25 +398,6 @@ fn line(progress: &Progress) -> String {
     )
 }
 
-/// `250ms`, `30s`, `5m`, `1h`, or a number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("{other:?} is no unit of time; take ms, s, m or h")),
-    };
-    let number: f64 = digits.parse().map_err(|_| format!("{digits:?} is no number"))?;
-    let seconds = number * unit;
-    if (0.0..=604_800.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("a time is between 0 and a week".into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -435,15 +407,5 @@ mod tests {
     #[test]
     fn the_commands_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "x", "-1s", "1d", "NaNs", "9999999h"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

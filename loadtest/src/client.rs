@@ -1,23 +1,30 @@
 //! One clone: what it says and when, and what it makes of the answers.
 //!
-//! Pure: it is told the time, what arrived and what broke; it says what is to be sent and whether it wants a
-//! connection. Ops wait in `pending` until they are answered, across connections; everything due is planned from the
-//! recording, never from when the last thing was done (an open loop).
+//! Pure: it is told the time, what arrived and what broke; it says what is to be sent and which connections it wants. Ops
+//! wait in `pending` until they are answered, across connections; everything due is planned from the recording, never
+//! from when the last thing was done (an open loop).
+//!
+//! Usually it has one [`Wire`]. Told to move, it opens a second, and lets go of the first when it is in the room by the
+//! other (`next`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use enfilade_proto::limits::{FRAME_BYTES, OPS_IN_FLIGHT, PING_MS};
+use enfilade_proto::limits::{FRAME_BYTES, OPS_IN_FLIGHT};
 use enfilade_proto::{
-    ClientId, CloseCode, Codec, ErrorCode, Guest, Hello, Join, Leave, Position, Reconnect, Request, RoomId,
+    ClientId, CloseCode, Codec, ErrorCode, Guest, Hello, Join, Leave, Reconnect, Request, RoomId,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use self::gaps::Gaps;
+pub use self::gaps::Reason;
+use self::wire::{Phase, Wire};
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::clones::Part;
-use crate::oracle::Who;
+use crate::journal::{By, Entry};
+use crate::oracle::{Stream, Who};
 use crate::room::{Room, Status, count_code};
 use crate::score::{Action, OpNumber, Score};
 
@@ -40,34 +47,39 @@ const HELLO: u32 = 1;
 const JOIN: u32 = 2;
 const FIRST_OP: u32 = 16;
 
-/// What the clone wants of whoever carries it.
+/// What the clone wants of whoever carries it, for one of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// No connection; wake it then, if ever.
-    Rest(Option<Micros>),
     Connect,
-    /// Keep the connection; wake it then.
-    Talk(Micros),
-    /// Close the connection, having sent what is to be sent.
+    Keep,
+    /// Close it, having sent its last words.
     HangUp,
+}
+
+/// What it does without a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Away,
+    Waiting {
+        until: Micros,
+    },
     /// It will do nothing more.
     Over,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Away,
-    Waiting { until: Micros },
-    Connecting,
-    Greeting { since: Micros },
-    Joining { since: Micros },
-    Inside,
-    HangingUp,
-    Over,
-}
-
+mod gaps;
 mod hearing;
 mod playing;
+mod wire;
+
+/// How a clone behaves, whatever it plays.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub codec: Codec,
+    pub seed: u64,
+    /// How long it tries to come back.
+    pub patience: Micros,
+}
 
 #[derive(Debug)]
 pub struct Client {
@@ -76,23 +88,27 @@ pub struct Client {
     room: RoomId,
     link: Option<String>,
     codec: Codec,
+    patience: Micros,
     part: Part,
     score: Arc<Score>,
     rng: StdRng,
 
-    phase: Phase,
+    rest: Rest,
+    wire: Option<Wire>,
+    /// Where it moves to.
+    next: Option<Wire>,
+    /// What is still to be sent over connections that it has let go.
+    last_words: BTreeMap<u32, VecDeque<Bytes>>,
+    wires_begun: u32,
     /// Whether the person is there, by the recording.
     wanted: bool,
     attempt: u32,
     resume: Option<String>,
-    heard: Micros,
-    silence: Micros,
-    joining_since: Option<Position>,
-    join_open: bool,
-    rejoin_at: Option<Micros>,
     /// The server asked to come back over another connection.
     move_at: Option<Micros>,
-    closing: Option<u16>,
+    /// Since when it is not in the room although it belongs there, and why.
+    outside_since: Option<(Micros, Reason)>,
+    gaps: Gaps,
 
     /// When the recording's time 0 is; none before the start.
     start: Option<Micros>,
@@ -106,7 +122,6 @@ pub struct Client {
     in_flight: usize,
     frame_bytes: usize,
     pending: BTreeMap<u64, Pending>,
-    outgoing: VecDeque<Bytes>,
     frames_sent: u64,
     bytes_sent: u64,
 }
@@ -116,11 +131,14 @@ pub struct Client {
 struct Pending {
     frame: Bytes,
     planned: Option<Micros>,
+    submitted: Micros,
     number: OpNumber,
     sent: bool,
     /// The server asked to try again then.
     retry_at: Option<Micros>,
     refused: Option<ErrorCode>,
+    /// What happened to its connection meanwhile.
+    disturbed: Option<Reason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,14 +151,7 @@ enum Hold {
 
 impl Client {
     #[must_use]
-    pub fn new(
-        id: ClientId,
-        part: Part,
-        score: Arc<Score>,
-        codec: Codec,
-        seed: u64,
-        room: &mut Room,
-    ) -> Self {
+    pub fn new(id: ClientId, part: Part, score: Arc<Score>, manner: Manner, room: &mut Room) -> Self {
         let who =
             room.register(id, format!("clone {} of {}", part.generation + 1, score.tracks[part.person].name));
         let mut client = Self {
@@ -148,21 +159,22 @@ impl Client {
             id,
             room: room.id,
             link: room.link.clone(),
-            codec,
+            codec: manner.codec,
+            patience: manner.patience,
             part,
             score,
-            rng: StdRng::seed_from_u64(seed),
-            phase: Phase::Away,
+            rng: StdRng::seed_from_u64(manner.seed),
+            rest: Rest::Away,
+            wire: None,
+            next: None,
+            last_words: BTreeMap::new(),
+            wires_begun: 0,
             wanted: false,
             attempt: 0,
             resume: None,
-            heard: 0,
-            silence: PING_MS * MILLISECOND + PING_GRACE,
-            joining_since: None,
-            join_open: false,
-            rejoin_at: None,
             move_at: None,
-            closing: None,
+            outside_since: None,
+            gaps: Gaps::default(),
             start: None,
             scene_done: 0,
             steps_done: 0,
@@ -172,7 +184,6 @@ impl Client {
             in_flight: OPS_IN_FLIGHT,
             frame_bytes: FRAME_BYTES,
             pending: BTreeMap::new(),
-            outgoing: VecDeque::new(),
             frames_sent: 0,
             bytes_sent: 0,
         };
@@ -188,7 +199,7 @@ impl Client {
         self.steps_done = usize::from(there);
         if there || self.sets_the_scene() {
             self.belongs(true, room);
-            self.phase = Phase::Waiting { until: 0 };
+            self.rest = Rest::Waiting { until: 0 };
         }
     }
 
@@ -206,41 +217,55 @@ impl Client {
 
     // ---- what the carrier asks ----------------------------------------------------------------------------------
 
+    /// The connections that it wants.
+    pub fn wires(&self) -> impl Iterator<Item = u32> + use<> {
+        let wires = [&self.wire, &self.next].map(|wire| wire.as_ref().map(|wire| wire.id));
+        wires.into_iter().flatten()
+    }
+
     #[must_use]
-    pub fn wish(&self) -> Wish {
-        match self.phase {
-            Phase::Away => Wish::Rest(self.next_planned()),
-            Phase::Waiting { until } => {
-                Wish::Rest(Some(self.next_planned().map_or(until, |next| next.min(until))))
-            }
-            Phase::Connecting => Wish::Connect,
-            Phase::Greeting { since } | Phase::Joining { since } => {
-                let timeout = since + REPLY_TIMEOUT;
-                Wish::Talk(self.next_due().map_or(timeout, |next| next.min(timeout)))
-            }
-            Phase::Inside => {
-                Wish::Talk(self.next_due().map_or(self.deadline(), |next| next.min(self.deadline())))
-            }
-            Phase::HangingUp => Wish::HangUp,
-            Phase::Over => Wish::Over,
+    pub fn wish(&self, wire: u32) -> Wish {
+        match [&self.wire, &self.next].into_iter().flatten().find(|other| other.id == wire) {
+            Some(Wire { phase: Phase::Connecting, .. }) => Wish::Connect,
+            Some(_) => Wish::Keep,
+            None => Wish::HangUp,
         }
     }
 
-    pub fn next_outgoing(&mut self) -> Option<Bytes> {
-        let frame = self.outgoing.pop_front()?;
-        self.frames_sent += 1;
-        self.bytes_sent += frame.len() as u64;
-        Some(frame)
+    /// When to wake it, if ever.
+    #[must_use]
+    pub fn alarm(&self) -> Option<Micros> {
+        let waiting = match self.rest {
+            Rest::Waiting { until } if self.wire.is_none() => Some(until),
+            _ => None,
+        };
+        let wires = [&self.wire, &self.next].into_iter().flatten().filter_map(Wire::alarm).min();
+        let gives_up = self.outside_since.map(|(since, _)| since + self.patience);
+        [waiting, wires, gives_up, self.next_due(), self.move_at].into_iter().flatten().min()
+    }
+
+    pub fn next_outgoing(&mut self, wire: u32) -> Option<Bytes> {
+        let frame = match self.wire_mut(wire) {
+            Some(wire) => wire.outgoing.pop_front(),
+            None => self.last_words.get_mut(&wire)?.pop_front(),
+        };
+        self.frames_sent += u64::from(frame.is_some());
+        self.bytes_sent += frame.as_ref().map_or(0, |frame| frame.len() as u64);
+        frame
     }
 
     #[must_use]
     pub fn status(&self) -> Status {
-        let over = self.phase == Phase::Over;
-        let ready = !self.wanted
-            || (self.phase == Phase::Inside && !self.sets_the_scene() && self.pending.is_empty());
+        let over = self.is_over();
+        let ready = !self.wanted || (self.is_inside() && !self.sets_the_scene() && self.pending.is_empty());
         let played = self.steps_done >= self.steps() && self.pending.is_empty();
-        let settled = matches!(self.phase, Phase::Inside | Phase::Away);
+        let settled = self.is_inside() || (self.wire.is_none() && self.rest == Rest::Away);
         Status { ready: ready || over, done: over || (played && settled), over }
+    }
+
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.wire.is_none() && self.rest == Rest::Over
     }
 
     #[must_use]
@@ -248,18 +273,16 @@ impl Client {
         self.who
     }
 
-    #[must_use]
-    pub fn codec(&self) -> Codec {
-        self.codec
+    fn is_inside(&self) -> bool {
+        self.wire.as_ref().is_some_and(Wire::is_inside)
+    }
+
+    fn wire_mut(&mut self, id: u32) -> Option<&mut Wire> {
+        [&mut self.wire, &mut self.next].into_iter().flatten().find(|wire| wire.id == id)
     }
 
     fn steps(&self) -> usize {
         self.score.tracks[self.part.person].steps.len()
-    }
-
-    /// When the connection counts as dead.
-    fn deadline(&self) -> Micros {
-        self.heard + self.silence
     }
 
     fn next_planned(&self) -> Option<Micros> {
@@ -273,11 +296,10 @@ impl Client {
         }
     }
 
-    /// When there is something to do, whether or not there is a connection.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Micros> {
+    /// When there is something to do of what it plays.
+    fn next_due(&self) -> Option<Micros> {
         let retry = self.pending.values().filter_map(|pending| pending.retry_at).min();
-        [self.next_planned(), retry, self.rejoin_at, self.move_at].into_iter().flatten().min()
+        [self.next_planned(), retry].into_iter().flatten().min()
     }
 
     // ---- what the carrier tells ---------------------------------------------------------------------------------
@@ -296,69 +318,98 @@ impl Client {
 
     /// It is time for something.
     pub fn tick(&mut self, now: Micros, room: &mut Room) {
-        match self.phase {
-            Phase::Waiting { until } if now >= until && self.wanted => self.phase = Phase::Connecting,
-            Phase::Greeting { since } | Phase::Joining { since } if now >= since + REPLY_TIMEOUT => {
-                self.hang_up(room);
-            }
-            Phase::Inside if now >= self.deadline() => self.hang_up(room),
-            _ => {}
+        self.give_up_the_dead(now, room);
+        if let Some((since, _)) = self.outside_since.filter(|(since, _)| now >= since + self.patience) {
+            return self.stranded(now, since, room);
+        }
+        if self.wire.is_none() && self.wanted && matches!(self.rest, Rest::Waiting { until } if now >= until)
+        {
+            self.wire = Some(self.begin_wire());
         }
         if self.move_at.is_some_and(|at| now >= at) {
             self.move_at = None;
-            self.attempt = 0;
-            self.hang_up(room);
+            self.next = Some(self.begin_wire());
         }
-        if self.rejoin_at.is_some_and(|at| now >= at) {
-            self.rejoin_at = None;
-            self.say_join(room);
+        for wire in self.wires() {
+            if self.wire_mut(wire).is_some_and(|wire| wire.rejoin_at.take_if(|at| now >= *at).is_some()) {
+                self.say_join(now, wire, room);
+            }
         }
         self.retry(now, room);
         self.play(now, room);
         self.report(room);
     }
 
-    /// The connection that it wished for is there; the handshakes took so long.
-    pub fn connected(&mut self, now: Micros, took: Micros, room: &mut Room) {
+    fn begin_wire(&mut self) -> Wire {
+        self.wires_begun += 1;
+        Wire::new(self.wires_begun)
+    }
+
+    fn give_up_the_dead(&mut self, now: Micros, room: &mut Room) {
+        for wire in self.wires() {
+            let deadline = self.wire_mut(wire).and_then(|wire| wire.deadline());
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                self.ended(now, wire, By::Loss, None, room);
+            }
+        }
+    }
+
+    /// A connection that it wished for is there; the handshakes took so long.
+    pub fn connected(&mut self, now: Micros, id: u32, took: Micros, room: &mut Room) {
         room.times().connect.record(took);
         room.counts.connections_opened += 1;
-        self.outgoing.clear();
-        self.heard = now;
-        self.phase = Phase::Greeting { since: now };
+        room.note(now, || Entry::Opened { client: self.id, connection: id });
+        let Some(wire) = self.wire_mut(id) else { return };
+        wire.opened(now);
         let guest = Some(Guest { name: self.part.name(&self.score).to_string() });
         let hello = Hello { client: self.id, resume: self.resume.clone(), token: None, guest };
-        self.say(Some(HELLO), &Request::Hello(hello));
+        self.say(id, Some(HELLO), &Request::Hello(hello));
     }
 
-    pub fn connect_failed(&mut self, now: Micros, room: &mut Room) {
+    pub fn connect_failed(&mut self, now: Micros, id: u32, room: &mut Room) {
         room.counts.connections_failed += 1;
+        self.let_go(id, room);
         self.back_off(now);
+        self.report(room);
     }
 
-    /// The connection is gone; `code` is what the server closed it with.
-    pub fn lost(&mut self, now: Micros, code: Option<u16>, room: &mut Room) {
-        self.go_outside(room);
-        self.outgoing.clear();
-        self.join_open = false;
-        (self.rejoin_at, self.move_at) = (None, None);
-        // After the next join everything goes out again anyway.
-        self.pending.values_mut().for_each(|pending| pending.retry_at = None);
-        let code = self.closing.take().or(code);
-        if self.phase == Phase::Over {
+    /// A connection is gone; `code` is what the server closed it with.
+    pub fn lost(&mut self, now: Micros, id: u32, code: Option<u16>, room: &mut Room) {
+        let code = self.wire_mut(id).and_then(|wire| wire.closing.take()).or(code);
+        let by = if code.is_some() { By::Server } else { By::Loss };
+        self.ended(now, id, by, code, room);
+    }
+
+    /// Ended by the other side, or given up.
+    fn ended(&mut self, now: Micros, id: u32, by: By, code: Option<u16>, room: &mut Room) {
+        let was_main = self.wire.as_ref().is_some_and(|wire| wire.id == id);
+        if self.wire_mut(id).is_none() || self.is_over() {
             return;
         }
-        if !self.wanted {
-            self.phase = Phase::Away;
-            return self.report(room);
-        }
+        let moving = self.move_at.is_some() || self.next.is_some();
+        let inside = self.is_inside();
         room.counts.connections_lost += 1;
+        room.note(now, || Entry::Closed { client: self.id, connection: id, by, code });
+        self.let_go(id, room);
+        if was_main && inside {
+            let reason = match code {
+                _ if moving => Reason::Told,
+                Some(_) => Reason::Closed,
+                None => Reason::Lost,
+            };
+            self.disturbed(now, reason);
+        }
+        if was_main {
+            self.wire = self.next.take();
+            self.move_at = None;
+        }
         match CloseCode::verdict(code.unwrap_or_default()) {
             Reconnect::Never => {
-                return self.dismissed(room, &format!("closed with {}", code.unwrap_or_default()));
+                return self.dismissed(now, room, &format!("closed with {}", code.unwrap_or_default()));
             }
             Reconnect::Now if self.attempt == 0 => {
                 self.attempt = 1;
-                self.phase = Phase::Waiting { until: now };
+                self.come_back(now);
             }
             Reconnect::FromScratch => {
                 room.oracle.forget(self.who);
@@ -374,13 +425,25 @@ impl Client {
         self.report(room);
     }
 
-    pub fn received(&mut self, now: Micros, bytes: &[u8], room: &mut Room) {
-        self.heard = now;
+    /// It is not in the room any more, or soon over another connection.
+    fn disturbed(&mut self, now: Micros, reason: Reason) {
+        self.outside_since = self.outside_since.or(Some((now, reason)));
+        for pending in self.pending.values_mut() {
+            pending.disturbed = pending.disturbed.or(Some(reason));
+            // After the next join everything goes out again anyway.
+            pending.retry_at = None;
+        }
+    }
+
+    pub fn received(&mut self, now: Micros, id: u32, bytes: &[u8], room: &mut Room) {
+        if let Some(wire) = self.wire_mut(id) {
+            wire.heard(now);
+        }
         match room.read(self.codec, bytes) {
             Ok(frame) => {
-                for (id, said) in &frame.messages {
-                    if !matches!(self.phase, Phase::HangingUp | Phase::Over) {
-                        self.hear(now, *id, said, room);
+                for (request, said) in &frame.messages {
+                    if self.wire_mut(id).is_some() {
+                        self.hear(now, id, *request, said, room);
                     }
                 }
             }
@@ -393,11 +456,11 @@ impl Client {
     }
 
     /// The run is over: whoever is in the room leaves it.
-    pub fn take_leave(&mut self, room: &mut Room) {
-        if self.phase == Phase::Inside {
-            self.say(None, &Request::Leave(Leave { room: self.room }));
+    pub fn take_leave(&mut self, now: Micros, room: &mut Room) {
+        if let Some(id) = self.wire.as_ref().filter(|wire| wire.is_inside()).map(|wire| wire.id) {
+            self.say(id, None, &Request::Leave(Leave { room: self.room }));
         }
-        self.go_outside(room);
+        self.hang_up_all(now, room);
     }
 
     /// The run is over: what is still open will not be answered.
@@ -411,52 +474,91 @@ impl Client {
         }
         room.counts.frames_sent += std::mem::take(&mut self.frames_sent);
         room.counts.bytes_sent += std::mem::take(&mut self.bytes_sent);
-        self.phase = Phase::Over;
+        self.gaps.record(&mut room.times());
+        self.rest = Rest::Over;
     }
 
     fn report(&self, room: &mut Room) {
         room.set_status(self.who, self.status());
     }
 
-    fn hang_up(&mut self, room: &mut Room) {
-        self.go_outside(room);
-        self.phase = Phase::HangingUp;
+    /// Ends a connection by itself.
+    fn hang_up(&mut self, now: Micros, id: u32, room: &mut Room) {
+        room.note(now, || Entry::Closed { client: self.id, connection: id, by: By::Client, code: None });
+        self.let_go(id, room);
     }
 
-    fn go_outside(&mut self, room: &mut Room) {
-        if self.phase == Phase::Inside {
-            room.inside -= 1;
-            self.phase = Phase::HangingUp;
+    fn hang_up_all(&mut self, now: Micros, room: &mut Room) {
+        for wire in self.wires() {
+            self.hang_up(now, wire, room);
         }
-        room.oracle.outside(self.who);
+        self.move_at = None;
+    }
+
+    /// The connection is no longer one of its own; what it had to say over it is kept.
+    fn let_go(&mut self, id: u32, room: &mut Room) {
+        let slot = [&mut self.wire, &mut self.next].into_iter();
+        let Some(wire) = slot.into_iter().find_map(|slot| slot.take_if(|wire| wire.id == id)) else { return };
+        room.oracle.outside(Stream { who: self.who, connection: id });
+        if wire.is_inside() {
+            room.inside -= 1;
+        }
+        // One is enough: a clone that hangs up without anybody to carry its last words has none.
+        self.last_words.retain(|_, words| !words.is_empty());
+        self.last_words.insert(id, wire.outgoing);
     }
 
     fn back_off(&mut self, now: Micros) {
         let most = BACKOFF.saturating_mul(1 << self.attempt.min(16)).min(BACKOFF_MAX);
         self.attempt += 1;
-        self.phase = Phase::Waiting { until: now + self.rng.random_range(0..=most) };
+        let at = now + self.rng.random_range(0..=most);
+        self.come_back(at);
     }
 
-    fn dismissed(&mut self, room: &mut Room, why: &str) {
+    /// A connection is gone; another one takes its place then, unless it is there already.
+    fn come_back(&mut self, at: Micros) {
+        if self.is_inside() {
+            self.move_at = Some(at);
+        } else if self.wire.is_none() && self.wanted {
+            self.rest = Rest::Waiting { until: at };
+        }
+    }
+
+    fn stranded(&mut self, now: Micros, since: Micros, room: &mut Room) {
+        let seconds = (now - since) / SECOND;
+        room.oracle.stranded(self.who, &format!("not back in the room after {seconds} s"));
+        self.withdraw(now, room);
+    }
+
+    fn dismissed(&mut self, now: Micros, room: &mut Room, why: &str) {
         room.oracle.dismissed(self.who, why);
+        self.withdraw(now, room);
+    }
+
+    fn withdraw(&mut self, now: Micros, room: &mut Room) {
         self.belongs(false, room);
-        self.go_outside(room);
-        self.phase = Phase::Over;
+        self.hang_up_all(now, room);
+        self.outside_since = None;
+        self.rest = Rest::Over;
         self.report(room);
     }
 
     // ---- what it says -------------------------------------------------------------------------------------------
 
-    fn say(&mut self, id: Option<u32>, request: &Request) {
-        self.outgoing.push_back(self.codec.encode_request(id, request).into());
+    fn say(&mut self, wire: u32, id: Option<u32>, request: &Request) {
+        let frame = self.codec.encode_request(id, request).into();
+        if let Some(wire) = self.wire_mut(wire) {
+            wire.outgoing.push_back(frame);
+        }
     }
 
-    fn say_join(&mut self, room: &Room) {
-        let position = room.oracle.position(self.who);
-        self.joining_since = (position != Position::default()).then_some(position);
-        self.join_open = true;
-        let join = Join { room: self.room, link: self.link.clone(), since: self.joining_since };
-        self.say(Some(JOIN), &Request::Join(join));
+    fn say_join(&mut self, now: Micros, id: u32, room: &mut Room) {
+        let since = room.oracle.asks(Stream { who: self.who, connection: id });
+        let Some(wire) = self.wire_mut(id) else { return };
+        (wire.since, wire.join_open) = (since, true);
+        room.note(now, || Entry::Join { client: self.id, connection: id, room: self.room, since });
+        let join = Join { room: self.room, link: self.link.clone(), since };
+        self.say(id, Some(JOIN), &Request::Join(join));
     }
 }
 

@@ -1,12 +1,13 @@
 //! One WebSocket, as thin as it can be: it writes what there is to write, reads whole frames, and says how it ended.
 
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use enfilade_proto::{
-    ClientId, Codec, Guest, Hello, Join, Joined, Request, ServerFrame, ServerMessage, Welcome,
+    ClientId, CloseCode as CloseVerdict, Codec, Guest, Hello, Join, Joined, Reconnect, Request, Retry,
+    ServerFrame, ServerMessage, Welcome,
 };
 use futures_util::{Sink, Stream};
 use http::HeaderValue;
@@ -39,6 +40,20 @@ pub enum ConnectError {
     Malformed(String),
     #[error("refused: {0}")]
     Refused(String),
+    #[error("refused for now: {0}")]
+    RefusedForNow(String),
+}
+
+impl ConnectError {
+    /// Another node, or the same one later, may let the client in.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Handshake(_) | Self::Timeout | Self::RefusedForNow(_) => true,
+            Self::Closed(code) => CloseVerdict::verdict(code.unwrap_or_default()) != Reconnect::Never,
+            Self::Subprotocol(_) | Self::Malformed(_) | Self::Refused(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,39 +93,45 @@ impl Socket {
     /// The next frame; meanwhile what `outgoing` yields is written, as far as the server takes it. Nothing is lost
     /// when this is dropped before it is done.
     pub async fn next(&mut self, mut outgoing: impl FnMut() -> Option<Bytes>) -> Incoming {
+        std::future::poll_fn(|cx| self.poll_next(cx, &mut outgoing)).await
+    }
+
+    /// The same, for whoever looks at several.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut outgoing: impl FnMut() -> Option<Bytes>,
+    ) -> Poll<Incoming> {
         let codec = self.codec;
         let mut stream = Pin::new(&mut self.stream);
-        std::future::poll_fn(move |cx| {
-            while let Poll::Ready(ready) = stream.as_mut().poll_ready(cx) {
-                let frame = match ready {
-                    Ok(()) => outgoing(),
-                    Err(error) => return Poll::Ready(ended(&error)),
-                };
-                let Some(frame) = frame else { break };
-                if let Err(error) = stream.as_mut().start_send(message(codec, frame)) {
-                    return Poll::Ready(ended(&error));
-                }
-            }
-            if let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx) {
+        while let Poll::Ready(ready) = stream.as_mut().poll_ready(cx) {
+            let frame = match ready {
+                Ok(()) => outgoing(),
+                Err(error) => return Poll::Ready(ended(&error)),
+            };
+            let Some(frame) = frame else { break };
+            if let Err(error) = stream.as_mut().start_send(message(codec, frame)) {
                 return Poll::Ready(ended(&error));
             }
-            loop {
-                match stream.as_mut().poll_next(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Incoming::Closed(None)),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(ended(&error)),
-                    Poll::Ready(Some(Ok(message))) if message.is_text() || message.is_binary() => {
-                        return Poll::Ready(Incoming::Frame(message.into_payload().into()));
-                    }
-                    Poll::Ready(Some(Ok(message))) => {
-                        if let Some((code, _)) = message.as_close() {
-                            return Poll::Ready(Incoming::Closed(Some(code.into())));
-                        }
+        }
+        if let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx) {
+            return Poll::Ready(ended(&error));
+        }
+        loop {
+            match stream.as_mut().poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Incoming::Closed(None)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(ended(&error)),
+                Poll::Ready(Some(Ok(message))) if message.is_text() || message.is_binary() => {
+                    return Poll::Ready(Incoming::Frame(message.into_payload().into()));
+                }
+                Poll::Ready(Some(Ok(message))) => {
+                    if let Some((code, _)) = message.as_close() {
+                        return Poll::Ready(Incoming::Closed(Some(code.into())));
                     }
                 }
             }
-        })
-        .await
+        }
     }
 
     /// Writes the rest and says goodbye; whoever does not answer in time is left without.
@@ -196,7 +217,13 @@ impl Socket {
                 if let Some(reply) = messages.by_ref().find(|message| message.id == Some(id)) {
                     return match reply.message {
                         ServerMessage::Error(error) => {
-                            Err(ConnectError::Refused(format!("{} ({})", error.code, error.message)))
+                            let why = format!("{} ({})", error.code, error.message);
+                            let passing = error.code.retry() == Retry::Same;
+                            Err(if passing {
+                                ConnectError::RefusedForNow(why)
+                            } else {
+                                ConnectError::Refused(why)
+                            })
                         }
                         message => Ok((message, messages.collect())),
                     };

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::target::Target;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(250);
 /// A snapshot of the largest board in JSON.
 const BODY_BYTES: usize = 256 * 1024 * 1024;
 /// Ops of a page of history.
@@ -23,12 +25,62 @@ const PAGE: usize = 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    #[error("there is no server to ask")]
+    NoServer,
     #[error("cannot reach {0}: {1}")]
     Unreachable(Target, String),
     #[error("{method} {path} was answered with {status}: {body}")]
     Refused { method: Method, path: String, status: StatusCode, body: String },
     #[error("{method} {path} was answered with something else: {problem}")]
     Malformed { method: Method, path: String, problem: String },
+}
+
+impl ApiError {
+    /// Another server, or the same one later, may answer.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(..) => true,
+            Self::Refused { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            Self::Malformed { .. } | Self::NoServer => false,
+        }
+    }
+}
+
+/// Asks one server after the other until one answers.
+///
+/// # Errors
+/// When none of them can, or one refuses for good.
+pub async fn any<T>(
+    targets: &[Target],
+    ask: impl AsyncFn(&Target) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let mut rest = targets.iter();
+    loop {
+        let Some(target) = rest.next() else { return Err(ApiError::NoServer) };
+        match ask(target).await {
+            Err(error) if error.is_passing() && rest.len() > 0 => tracing::debug!(%error, "the next one"),
+            answered => return answered,
+        }
+    }
+}
+
+/// The same, again and again for so long.
+///
+/// # Errors
+/// When none of them can in all that time, or one refuses for good.
+pub async fn patiently<T>(
+    targets: &[Target],
+    patience: Duration,
+    ask: impl AsyncFn(&Target) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match any(targets, &ask).await {
+            Err(error) if error.is_passing() && Instant::now() < deadline => sleep(AGAIN).await,
+            answered => return answered,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

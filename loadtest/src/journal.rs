@@ -1,136 +1,217 @@
-//! The journal of a replay: every acknowledgement as a line, written as it arrives, so that an audit after a crash
-//! knows what the server had promised. Lines with `link` say how to get into a room: a journal holds secrets.
+//! The journal of a replay: what each client asked for, was answered and was shown, so that a checker knows afterwards
+//! what the server had promised. [`write`] and [`read`] carry it; `FORMAT.md` describes it for others.
+//!
+//! Times are microseconds of the writer's monotonic clock; the first line says what the wall clock said at 0, so that
+//! journals of several machines can be laid beside each other. Lines with `link` say how to get into a room: a journal
+//! holds secrets.
 
-use std::fs::File;
-use std::io::{self, BufRead, LineWriter, Write};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+pub mod read;
+pub mod write;
 
-use enfilade_proto::{ClientId, OpId, RoomId, Seq};
+use enfilade_proto::{ClientId, Epoch, ErrorCode, OpId, Position, RoomId, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Line {
-    Accepted(Accepted),
-    Room { room: RoomId, link: Option<String> },
-}
+pub use self::read::{JournalError, JournalReader, Moment, read_journal};
+pub use self::write::Journal;
+use crate::clock::Micros;
+use crate::digest::RangeDigest;
+use crate::replica::StateHash;
 
-/// The server said that this op is on disk at this seq.
+/// The version of the format.
+pub const VERSION: u32 = 2;
+
+/// The first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    pub room: RoomId,
-    pub client: ClientId,
-    pub op_id: OpId,
+pub struct Begin {
+    pub enfilade_journal: u32,
+    /// Microseconds since 1970 when the journal's clock stood at 0.
+    pub wall_us: Micros,
+}
+
+/// Every line after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// On the journal's clock.
+    pub t: Micros,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What was shown by a `joined` or a `reset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<ShownState>,
+    /// How many ops there were after it; the last of them is the position's.
+    pub ops: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<RangeDigest>,
+}
+
+/// A state of a room after an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownState {
     pub seq: Seq,
+    pub hash: StateHash,
 }
 
-#[derive(Debug)]
-pub struct Journal {
-    file: Mutex<Writing>,
+/// Everything that is on record of clients and of what was done to the cluster meanwhile. `connection` counts the
+/// connections of a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+pub enum Entry {
+    Room {
+        room: RoomId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        /// Nobody is in the room but clients of this journal.
+        #[serde(default)]
+        alone: bool,
+    },
+    Opened {
+        client: ClientId,
+        connection: u32,
+    },
+    Welcome {
+        client: ClientId,
+        connection: u32,
+        user: UserId,
+        node: String,
+    },
+    /// The client asked to come in.
+    Join {
+        client: ClientId,
+        connection: u32,
+        room: RoomId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Position>,
+    },
+    Joined {
+        client: ClientId,
+        connection: u32,
+        room: RoomId,
+        position: Position,
+        #[serde(flatten)]
+        shown: Shown,
+    },
+    Reset {
+        client: ClientId,
+        connection: u32,
+        room: RoomId,
+        position: Position,
+        #[serde(flatten)]
+        shown: Shown,
+    },
+    /// Ops that were pushed; pushes that follow each other may share a line, which then bears the time of the last.
+    Ops {
+        client: ClientId,
+        connection: u32,
+        room: RoomId,
+        epoch: Epoch,
+        first: Seq,
+        last: Seq,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<RangeDigest>,
+    },
+    /// An op for the first time; what is sent again is not written again.
+    Submit {
+        client: ClientId,
+        room: RoomId,
+        op_id: OpId,
+    },
+    Accepted {
+        client: ClientId,
+        room: RoomId,
+        op_id: OpId,
+        seq: Seq,
+        /// Of the owner that said so, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<Epoch>,
+    },
+    /// A request was refused; `op_id` if it was an op, `last` if the client does not try it again.
+    Error {
+        client: ClientId,
+        room: RoomId,
+        code: ErrorCode,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        op_id: Option<OpId>,
+        last: bool,
+    },
+    /// The server asked the client to move.
+    Told {
+        client: ClientId,
+        connection: u32,
+        after_ms: u64,
+    },
+    Closed {
+        client: ClientId,
+        connection: u32,
+        by: By,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
+    },
+    /// What the clients of a room made of all that they were shown.
+    State {
+        room: RoomId,
+        #[serde(flatten)]
+        state: ShownState,
+    },
+    /// Who is in the room, by what a client (which is in it as `viewer`) was told.
+    Presence {
+        room: RoomId,
+        viewer: UserId,
+        count: u64,
+        /// Absent where the room is too large to list them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        members: Option<Vec<UserId>>,
+    },
 }
 
-#[derive(Debug)]
-struct Writing {
-    file: LineWriter<File>,
-    /// The first that went wrong; the run must not look audited when it is not.
-    error: Option<io::Error>,
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    Client,
+    Server,
+    /// Nobody said goodbye.
+    Loss,
 }
 
-impl Journal {
-    /// # Errors
-    /// When the file cannot be created.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        let file = LineWriter::new(File::create(path)?);
-        Ok(Self { file: Mutex::new(Writing { file, error: None }) })
-    }
-
-    pub fn room(&self, room: RoomId, link: Option<String>) {
-        self.write(&Line::Room { room, link });
-    }
-
-    pub fn accepted(&self, room: RoomId, client: ClientId, op_id: u64, seq: Seq) {
-        self.write(&Line::Accepted(Accepted { room, client, op_id: OpId(op_id), seq }));
-    }
-
-    fn write(&self, line: &Line) {
-        let mut writing = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = serde_json::to_string(line)
-            .map_err(io::Error::from)
-            .and_then(|line| writeln!(writing.file, "{line}"));
-        if let Err(error) = written {
-            writing.error.get_or_insert(error);
-        }
-    }
-
-    /// # Errors
-    /// When something could not be written at any time.
-    pub fn finish(&self) -> io::Result<()> {
-        let mut writing = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match writing.error.take() {
-            Some(error) => Err(error),
-            None => writing.file.flush(),
-        }
-    }
+/// What was done to the cluster, as its tormentor wrote it down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Milliseconds since 1970.
+    pub at: f64,
+    pub fault: String,
+    pub phase: Phase,
+    /// How long rooms may stand still for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<f64>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    #[error("cannot read the journal: {0}")]
-    Io(#[from] io::Error),
-    #[error("line {line} of the journal: {problem}")]
-    Line { line: usize, problem: String },
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Inject,
+    Heal,
 }
 
-/// Reads a journal. A last line that was cut off (its writer was killed) is left out.
-///
-/// # Errors
-/// When it cannot be read, or a line is not a journal's.
-pub fn read_journal(input: impl BufRead) -> Result<Vec<Line>, JournalError> {
-    let mut lines = Vec::new();
-    let mut broken = None;
-    for (i, text) in input.lines().enumerate() {
-        if let Some(error) = broken.take() {
-            return Err(error);
-        }
-        match serde_json::from_str(&text?) {
-            Ok(line) => lines.push(line),
-            Err(e) => broken = Some(JournalError::Line { line: i + 1, problem: e.to_string() }),
-        }
-    }
-    // One that ends with a line that is none of ours at all is no journal.
-    if lines.is_empty() { broken.map_or(Ok(lines), Err) } else { Ok(lines) }
+/// How full something was, and how full it may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Milliseconds since 1970.
+    pub at: f64,
+    #[serde(default)]
+    pub node: String,
+    pub metric: String,
+    pub value: f64,
+    pub bound: f64,
 }
 
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn a_journal_is_read_as_it_was_written_even_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let (room, client) = (RoomId(Uuid::from_u128(1)), ClientId(Uuid::from_u128(2)));
-        let journal = Journal::create(&path).unwrap();
-        journal.room(room, Some("secret".into()));
-        journal.accepted(room, client, 1, Seq(7));
-        journal.finish().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let expected = [
-            Line::Room { room, link: Some("secret".into()) },
-            Line::Accepted(Accepted { room, client, op_id: OpId(1), seq: Seq(7) }),
-        ];
-        assert_eq!(read_journal(text.as_bytes()).unwrap(), expected);
-        let cut = format!("{text}{{\"room\":\"0000");
-        assert_eq!(read_journal(cut.as_bytes()).unwrap(), expected);
-        let spoilt = format!("{cut}\n{text}");
-        assert_eq!(
-            read_journal(spoilt.as_bytes()).unwrap_err().to_string().split(':').next(),
-            Some("line 3 of the journal")
-        );
-        assert!(read_journal(&b"nonsense"[..]).is_err());
-        assert!(read_journal(&b""[..]).unwrap().is_empty());
-    }
+/// Whatever a journal can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Journaled {
+    Entry(Entry),
+    Fault(Fault),
+    Bound(Bound),
 }

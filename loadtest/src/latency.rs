@@ -1,7 +1,7 @@
 //! How long things took, always from the moment they should have been sent: an op whose sending was delayed by a
 //! stalled server counts the delay (no coordinated omission).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use enfilade_proto::Seq;
 use hdrhistogram::Histogram;
@@ -71,12 +71,33 @@ pub struct Latencies {
     pub signal: Times,
     /// How late the generator itself was.
     pub lag: Times,
+    /// The longest time of each client without being in the room, by [`Reason`](crate::client::Reason).
+    pub outside: [Times; 3],
+    /// The longest time of each client between submitting and the answer, by what happened to the connection meanwhile.
+    pub waited: [Times; 3],
+    pub waited_undisturbed: Times,
+    /// The longest time of each room in which ops waited and none was answered.
+    pub standstill: Times,
+    nodes: BTreeMap<String, NodeTimes>,
 }
+
+/// What one node did.
+#[derive(Clone, Debug, Default)]
+pub struct NodeTimes {
+    pub connections: u64,
+    /// Op planned to accepted, by the node that brought the answer.
+    pub accepted: Times,
+}
+
+/// Nodes beyond these are one: a histogram each is large.
+const NODES: usize = 32;
 
 impl Latencies {
     #[must_use]
-    pub fn classes(&self) -> [(&'static str, &Times); 10] {
-        [
+    pub fn classes(&self) -> Vec<(&'static str, &Times)> {
+        let [told, closed, lost] = &self.outside;
+        let [waited_told, waited_closed, waited_lost] = &self.waited;
+        vec![
             ("connect", &self.connect),
             ("hello", &self.hello),
             ("join", &self.join),
@@ -86,8 +107,26 @@ impl Latencies {
             ("op_visible_last", &self.last),
             ("op_visible_each", &self.each),
             ("signal_visible", &self.signal),
+            ("gap_told", told),
+            ("gap_closed", closed),
+            ("gap_lost", lost),
+            ("wait_told", waited_told),
+            ("wait_closed", waited_closed),
+            ("wait_lost", waited_lost),
+            ("wait_undisturbed", &self.waited_undisturbed),
+            ("room_standstill", &self.standstill),
             ("send_lag", &self.lag),
         ]
+    }
+
+    pub fn node(&mut self, name: &str) -> &mut NodeTimes {
+        let known = self.nodes.contains_key(name) || self.nodes.len() < NODES;
+        self.nodes.entry(if known { name } else { "others" }.to_owned()).or_default()
+    }
+
+    #[must_use]
+    pub fn nodes(&self) -> &BTreeMap<String, NodeTimes> {
+        &self.nodes
     }
 }
 

@@ -9,20 +9,37 @@
 
 mod faithful;
 mod history;
+mod member;
 mod violation;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use enfilade_proto::{ClientId, ElementId, Epoch, LoggedOp, Op, Position, Seq, Snapshot, UserId};
 
 use self::history::{History, Sight, Source};
+use self::member::{Fate, Member, Phase, Standing, Submitted, already, record};
 pub use self::violation::{Kind, Violation, Violations};
 use crate::clock::Micros;
+use crate::digest::op_digest;
 use crate::replica::StateHash;
 
 /// A client's place in the oracle's list.
 pub type Who = usize;
+
+/// One connection of a client. Each brings a room's ops in order; two that overlap bring some of them twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    pub who: Who,
+    pub connection: u32,
+}
+
+/// Of a client that has but one.
+impl From<Who> for Stream {
+    fn from(who: Who) -> Self {
+        Self { who, connection: 0 }
+    }
+}
 
 /// An op as it was delivered, with what tells it from any other.
 #[derive(Clone, Debug)]
@@ -34,16 +51,14 @@ pub struct Seen {
 impl Seen {
     #[must_use]
     pub fn new(op: LoggedOp) -> Self {
-        use std::hash::{DefaultHasher, Hasher};
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&enfilade_proto::Codec::MessagePack.encode_value(&op));
-        Self { op: Arc::new(op), digest: hasher.finish() }
+        let digest = op_digest(&op);
+        Self { op: Arc::new(op), digest }
     }
 }
 
 /// What a `joined` or a `reset` brought.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct Entrance<'a> {
     pub position: Position,
     pub snapshot: Option<&'a Snapshot>,
     pub ops: &'a [Seen],
@@ -74,42 +89,6 @@ pub struct Oracle {
     pub violations: Violations,
 }
 
-#[derive(Debug)]
-struct Member {
-    name: String,
-    client: ClientId,
-    authors: Vec<UserId>,
-    standing: Standing,
-    position: Position,
-    /// By op id, which starts at 1.
-    ops: Vec<Submitted>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Outside,
-    Inside,
-    /// It missed something and has asked to join again.
-    Healing,
-}
-
-#[derive(Debug)]
-struct Submitted {
-    /// None: not to be measured.
-    planned: Option<Micros>,
-    /// Until it is seen for the first time.
-    op: Option<Box<Op>>,
-    fate: Fate,
-    seen: Option<Seq>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Unanswered,
-    Accepted(Seq),
-    Refused,
-}
-
 /// Where everybody should have arrived in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Final {
@@ -125,8 +104,8 @@ impl Oracle {
             name,
             client,
             authors: Vec::new(),
-            standing: Standing::Outside,
             position: Position::default(),
+            streams: BTreeMap::new(),
             ops: Vec::new(),
         });
         who
@@ -154,9 +133,18 @@ impl Oracle {
         self.members[who].ops.push(Submitted { planned, op, fate: Fate::Unanswered, seen: None });
     }
 
+    /// The client asks to come in. Returns where it stands, if it has been in.
+    pub fn asks(&mut self, stream: Stream) -> Option<Position> {
+        let member = &mut self.members[stream.who];
+        let stands = member.position;
+        member.streams.entry(stream.connection).or_default().asked = Some(stands);
+        (stands != Position::default()).then_some(stands)
+    }
+
     /// The client went out by itself, or its connection was lost; where it stood it remembers.
-    pub fn outside(&mut self, who: Who) {
-        self.members[who].standing = Standing::Outside;
+    pub fn outside(&mut self, stream: impl Into<Stream>) {
+        let Stream { who, connection } = stream.into();
+        self.members[who].streams.remove(&connection);
     }
 
     /// The client was told to forget what it knows.
@@ -220,25 +208,54 @@ impl Oracle {
         self.convict(Kind::Dismissed, who, || why.to_owned());
     }
 
+    /// The client could not come back for so long that it gave up.
+    pub fn stranded(&mut self, who: Who, why: &str) {
+        self.convict(Kind::Stranded, who, || why.to_owned());
+    }
+
     // ---- what the server showed ---------------------------------------------------------------------------------
 
     /// The client is in the room now and stands at `entry.position`. `since` is where it asked to be brought on from.
-    pub fn joined(&mut self, who: Who, since: Option<Position>, entry: &Entry<'_>) {
-        self.enter(who, since, entry, "joined");
+    /// Returns the state that it was shown, if it was shown a whole one.
+    pub fn joined(
+        &mut self,
+        stream: impl Into<Stream>,
+        since: Option<Position>,
+        entry: &Entrance<'_>,
+    ) -> Option<StateHash> {
+        let stream = stream.into();
+        let asked = self.standing(stream).asked.take();
+        let stood = asked.unwrap_or(self.members[stream.who].position);
+        let shown = self.enter(stream, stood, since, entry, "joined");
         self.history.run_begins_after(entry.position.seq);
+        shown
     }
 
-    /// The client fell behind and was given the room anew.
-    pub fn reset(&mut self, who: Who, entry: &Entry<'_>) {
-        if self.members[who].standing == Standing::Outside {
-            return self.convict(Kind::OutOfTurn, who, || "a reset before it joined".into());
+    /// The client fell behind and was given the room anew. Returns the state that it was shown.
+    pub fn reset(&mut self, stream: impl Into<Stream>, entry: &Entrance<'_>) -> Option<StateHash> {
+        let stream = stream.into();
+        let Standing { phase, position, .. } = *self.standing(stream);
+        if phase == Phase::Outside {
+            self.convict(Kind::OutOfTurn, stream.who, || "a reset before it joined".into());
+            return None;
         }
-        self.enter(who, None, entry, "reset");
+        self.enter(stream, position, None, entry, "reset")
     }
 
-    fn enter(&mut self, who: Who, since: Option<Position>, entry: &Entry<'_>, how: &str) {
+    fn standing(&mut self, stream: Stream) -> &mut Standing {
+        self.members[stream.who].streams.entry(stream.connection).or_default()
+    }
+
+    fn enter(
+        &mut self,
+        stream: Stream,
+        stood: Position,
+        since: Option<Position>,
+        entry: &Entrance<'_>,
+        how: &str,
+    ) -> Option<StateHash> {
+        let who = stream.who;
         let (position, count) = (entry.position, entry.ops.len() as u64);
-        let stood = self.members[who].position;
         if position.seq < stood.seq || position.epoch < stood.epoch {
             self.convict(Kind::Rewound, who, || format!("{how} at {position:?} after it stood at {stood:?}"));
         }
@@ -254,16 +271,16 @@ impl Oracle {
                 format!("{how} from {from} to {}, but got {count} ops", position.seq)
             });
         }
-        if let Some(snapshot) = entry.snapshot {
-            self.compare(who, snapshot);
-        } else if since.is_none() {
+        let shown = entry.snapshot.map(|snapshot| self.compare(who, snapshot));
+        if shown.is_none() && since.is_none() {
             self.history.begin_empty();
         }
         self.sight_all(Some(who), first, entry.ops);
         self.history.known(position.seq);
-        let member = &mut self.members[who];
-        member.standing = Standing::Inside;
-        member.position = position;
+        let standing = self.standing(stream);
+        (standing.phase, standing.position) = (Phase::Inside, position);
+        self.members[who].advance(position);
+        shown
     }
 
     /// The client came only to look: it must have found everything, and goes again.
@@ -276,26 +293,34 @@ impl Oracle {
     }
 
     /// Ops were pushed to the client.
-    pub fn delivered(&mut self, who: Who, epoch: Epoch, first: Seq, ops: &[Seen]) -> Delivery {
-        let member = &mut self.members[who];
-        let stood = member.position;
-        match member.standing {
-            Standing::Inside => {}
-            Standing::Healing => return Delivery::Ignored,
-            Standing::Outside => {
+    pub fn delivered(
+        &mut self,
+        stream: impl Into<Stream>,
+        epoch: Epoch,
+        first: Seq,
+        ops: &[Seen],
+    ) -> Delivery {
+        let stream = stream.into();
+        let who = stream.who;
+        let standing = self.standing(stream);
+        let stood = standing.position;
+        match standing.phase {
+            Phase::Inside => {}
+            Phase::Healing => return Delivery::Ignored,
+            Phase::Outside => {
                 self.convict(Kind::OutOfTurn, who, || format!("ops from {first} on before it joined"));
                 return Delivery::Ignored;
             }
         }
-        let next = stood.seq.next();
-        if first > next {
-            member.standing = Standing::Healing;
+        if first > stood.seq.next() {
+            standing.phase = Phase::Healing;
             self.convict(Kind::Gap, who, || format!("stood at {}, then came {first}", stood.seq));
             return Delivery::Gap;
         }
-        member.position.epoch = epoch.max(stood.epoch);
-        let repeats = usize::try_from(next.0 - first.0).unwrap_or(usize::MAX).min(ops.len());
-        member.position.seq = Seq(stood.seq.0 + (ops.len() - repeats) as u64);
+        let repeats = already(stood.seq, first, ops.len());
+        let last = Seq(stood.seq.0 + (ops.len() - repeats) as u64);
+        standing.position = Position { epoch: epoch.max(stood.epoch), seq: last };
+        let position = standing.position;
         if epoch < stood.epoch {
             self.convict(Kind::Rewound, who, || format!("epoch {epoch} after epoch {}", stood.epoch));
         }
@@ -303,19 +328,23 @@ impl Oracle {
             self.convict(Kind::Repeated, who, || format!("{repeats} ops from {first} on once more"));
         }
         self.sight_all(Some(who), first, ops);
-        Delivery::From(repeats)
+        // What another connection of the client brought before is nothing new to it.
+        let known = already(self.members[who].position.seq, first, ops.len());
+        self.members[who].advance(position);
+        Delivery::From(known)
     }
 
     /// A ping said how far the room has come. It never overtakes ops. True if the client has to ask for what it
     /// missed.
-    pub fn head(&mut self, who: Who, head: Seq) -> bool {
-        let member = &mut self.members[who];
-        let stood = member.position.seq;
-        if member.standing != Standing::Inside || head <= stood {
+    pub fn head(&mut self, stream: impl Into<Stream>, head: Seq) -> bool {
+        let stream = stream.into();
+        let standing = self.standing(stream);
+        let stood = standing.position.seq;
+        if standing.phase != Phase::Inside || head <= stood {
             return false;
         }
-        member.standing = Standing::Healing;
-        self.convict(Kind::Gap, who, || {
+        standing.phase = Phase::Healing;
+        self.convict(Kind::Gap, stream.who, || {
             format!("stood at {stood}, and a ping says that the room is at {head}")
         });
         true
@@ -340,7 +369,7 @@ impl Oracle {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let head = self.head_seq();
-        let caught_up = |member: &Member| member.standing == Standing::Outside || member.position.seq >= head;
+        let caught_up = |member: &Member| member.inside().all(|standing| standing.position.seq >= head);
         self.unanswered == 0 && self.hole().is_none() && self.members.iter().all(caught_up)
     }
 
@@ -359,9 +388,8 @@ impl Oracle {
     pub fn finish(&mut self) -> Final {
         let head = self.head_seq();
         for who in 0..self.members.len() {
-            let member = &self.members[who];
-            if member.standing != Standing::Outside && member.position.seq < head {
-                let stands = member.position.seq;
+            let behind = self.members[who].inside().map(|standing| standing.position.seq).min();
+            if let Some(stands) = behind.filter(|stands| *stands < head) {
                 self.convict(Kind::Behind, who, || format!("stands at {stands}, the room at {head}"));
             }
             self.finish_ops(who);
@@ -493,10 +521,12 @@ impl Oracle {
         }
     }
 
-    fn compare(&mut self, who: Who, snapshot: &Snapshot) {
+    fn compare(&mut self, who: Who, snapshot: &Snapshot) -> StateHash {
         let elements = snapshot.elements.as_ref().map_or(&[][..], |elements| &elements.0);
-        let verdict = self.history.snapshot(snapshot.seq, elements, who);
+        let shown = StateHash::of(elements);
+        let verdict = self.history.snapshot(snapshot.seq, elements, shown, who);
         self.convict_snapshots(&verdict);
+        shown
     }
 
     fn convict_snapshots(&mut self, wrong: &[history::WrongSnapshot]) {
@@ -519,11 +549,6 @@ impl Oracle {
             format!("{name}: {}", detail())
         });
     }
-}
-
-fn record(members: &mut [Member], who: Who, op_id: u64) -> Option<&mut Submitted> {
-    let index = usize::try_from(op_id).ok()?.checked_sub(1)?;
-    members[who].ops.get_mut(index)
 }
 
 #[cfg(test)]

@@ -1,28 +1,28 @@
 //! A replay: gathers the clones, starts the clock, lets them play, waits until all is quiet, and judges.
 
 mod drive;
+mod newcomer;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use enfilade_proto::{ClientId, Codec, Guest, Join, RoomId, Seq};
+use enfilade_proto::{ClientId, Codec, RoomId, Seq};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use self::drive::{Carrier, Stage};
-use crate::client::Client;
+use crate::client::{Client, Manner};
 use crate::clock::{Clock, Micros, SECOND, micros};
 use crate::clones::{Layout, Part, cast};
-use crate::connection::{ConnectError, Visit};
 use crate::http::{self, ApiError};
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal, ShownState};
 use crate::latency::Latencies;
-use crate::oracle::{Entry, Seen, Violations};
-use crate::report::{Report, RoomResult, Setup, Usage};
+use crate::oracle::{Seen, Violations};
+use crate::report::{NodeResult, Report, RoomResult, Setup, Usage};
 use crate::room::{Counts, Room};
 use crate::score::Score;
 use crate::session::Recorded;
@@ -38,7 +38,8 @@ const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub target: Target,
+    /// The nodes, or one load balancer before them. Clones are spread over them in turn.
+    pub targets: Vec<Target>,
     pub clones: usize,
     pub rooms: RoomChoice,
     pub speed: f64,
@@ -50,6 +51,8 @@ pub struct Options {
     pub gather: Duration,
     /// How long it may take after the last event until everybody has seen everything.
     pub settle: Duration,
+    /// How long whoever was thrown out tries to come back, and how long the run waits for answers in the end.
+    pub patience: Duration,
     /// A 99th percentile of the generator's own lag above this makes the run invalid.
     pub max_lag: Duration,
     pub journal: Option<PathBuf>,
@@ -122,9 +125,10 @@ pub async fn replay(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report, ReplayError> {
     check(options)?;
-    let journal =
-        options.journal.as_deref().map(Journal::create).transpose().map_err(ReplayError::Journal)?;
-    let mut run = Run::prepare(session, options, journal.map(Arc::new)).await?;
+    let clock = Clock::start();
+    let journal = options.journal.as_deref().map(|path| Journal::create(path, clock));
+    let journal = journal.transpose().map_err(ReplayError::Journal)?;
+    let mut run = Run::prepare(session, options, clock, journal.map(Arc::new)).await?;
     let mut interrupted = std::pin::pin!(interrupted);
     run.gather(&mut progress).await?;
     let start = run.start();
@@ -139,6 +143,9 @@ pub async fn replay(
 
 fn check(options: &Options) -> Result<(), ReplayError> {
     let rooms = options.rooms.count();
+    if options.targets.is_empty() {
+        return Err(ReplayError::Usage("there has to be a server"));
+    }
     if !(1..=19_000).contains(&options.clones) {
         return Err(ReplayError::Usage("a process plays 1 to 19000 clones"));
     }
@@ -171,15 +178,16 @@ impl<'a> Run<'a> {
     async fn prepare(
         session: Recorded,
         options: &'a Options,
+        clock: Clock,
         journal: Option<Arc<Journal>>,
     ) -> Result<Self, ReplayError> {
         let score = Arc::new(Score::new(session));
         let times = Arc::new(Mutex::new(Latencies::default()));
         let rooms = open_rooms(&score, options, &times, journal.as_ref()).await?;
         let carrier = Carrier {
-            target: options.target.clone(),
+            targets: options.targets.clone(),
             codec: options.codec,
-            clock: Clock::start(),
+            clock,
             handshakes: Semaphore::new(HANDSHAKES),
         };
         let layout = Layout {
@@ -216,9 +224,10 @@ impl<'a> Run<'a> {
         // Client ids are for ever: no seed, or a second run would be mistaken for the first.
         let id = ClientId(Uuid::new_v4());
         let seed = self.options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(clone as u64);
-        let (score, codec) = (self.score.clone(), self.options.codec);
-        let client = Client::new(id, part, score, codec, seed, &mut lock(&room));
-        self.clones.spawn(drive::drive(client, room, self.carrier.clone(), self.stage.subscribe()));
+        let Options { codec, patience, .. } = *self.options;
+        let manner = Manner { codec, seed, patience: micros(patience) };
+        let client = Client::new(id, part, self.score.clone(), manner, &mut lock(&room));
+        self.clones.spawn(drive::drive(clone, client, room, self.carrier.clone(), self.stage.subscribe()));
     }
 
     /// Waits until whoever is there at the beginning has come in and the scene is set.
@@ -299,15 +308,7 @@ impl<'a> Run<'a> {
     /// Somebody who was never there joins every room and must find what all the others have.
     async fn welcome_newcomers(&mut self) {
         for room in &self.rooms {
-            let client = ClientId(Uuid::new_v4());
-            let (newcomer, id, link) = {
-                let mut room = lock(room);
-                (room.register(client, "the newcomer".into()), room.id, room.link.clone())
-            };
-            match self.visit(client, id, link).await {
-                Ok(visit) => meet(&mut lock(room), newcomer, visit),
-                Err(error) => lock(room).oracle.dismissed(newcomer, &error.to_string()),
-            }
+            newcomer::visit(room, &self.carrier, self.options.patience).await;
         }
         // What the newcomers' snapshots told of, the others get in a moment.
         let deadline = self.carrier.clock.now() + 2 * SECOND;
@@ -316,23 +317,6 @@ impl<'a> Run<'a> {
         {
             tokio::time::sleep(TICK).await;
         }
-    }
-
-    async fn visit(
-        &self,
-        client: ClientId,
-        room: RoomId,
-        link: Option<String>,
-    ) -> Result<Visit, ConnectError> {
-        let join = Join { room, link, since: None };
-        Visit::begin(
-            &self.options.target,
-            self.options.codec,
-            client,
-            Guest { name: "Newcomer".into() },
-            join,
-        )
-        .await
     }
 
     async fn end(&mut self) {
@@ -351,7 +335,9 @@ impl<'a> Run<'a> {
                 let room = lock(room);
                 (room.oracle.head_seq(), room.id, room.link.clone())
             };
-            match http::history(&self.options.target, id, link.as_deref(), head).await {
+            let Options { targets, patience, .. } = self.options;
+            let history = async |target: &Target| http::history(target, id, link.as_deref(), head).await;
+            match http::patiently(targets, *patience, history).await {
                 Ok(page) => {
                     let ops: Vec<Seen> = page.ops.into_iter().map(Seen::new).collect();
                     lock(room).oracle.fill(page.first_seq, &ops);
@@ -362,16 +348,18 @@ impl<'a> Run<'a> {
     }
 
     fn report(&self, seconds: f64, interrupted: bool) -> Result<Report, ReplayError> {
+        let (mut counts, mut violations) = Default::default();
+        let now = self.carrier.clock.now();
+        let rooms = self.rooms.iter().map(|room| judge(now, &mut lock(room), &mut counts, &mut violations));
+        let rooms = rooms.collect();
         if let Some(journal) = &self.journal {
             journal.finish().map_err(ReplayError::Journal)?;
         }
-        let (mut counts, mut violations) = Default::default();
-        let rooms = self.rooms.iter().map(|room| judge(&mut lock(room), &mut counts, &mut violations));
-        let rooms = rooms.collect();
         let times = lock_times(&self.times).clone();
         let options = self.options;
         let max_lag_ms = options.max_lag.as_secs_f64() * 1e3;
         let setup = Setup {
+            servers: options.targets.iter().map(ToString::to_string).collect(),
             title: self.score.header.title.clone(),
             people: self.score.people(),
             clones: options.clones,
@@ -393,6 +381,7 @@ impl<'a> Run<'a> {
             setup,
             seconds,
             counts,
+            nodes: NodeResult::all(&times),
             latency_ms: times,
             violations,
             rooms,
@@ -415,8 +404,9 @@ impl<'a> Run<'a> {
             let old = std::mem::replace(&mut self.holes[i], hole);
             let Some(from) = hole.filter(|_| hole == old) else { continue };
             // The server may be down just now. There will be another second.
-            if let Ok(page) = http::history(&self.options.target, id, link.as_deref(), Seq(from.0 - 1)).await
-            {
+            let before = Seq(from.0 - 1);
+            let history = async |target: &Target| http::history(target, id, link.as_deref(), before).await;
+            if let Ok(page) = http::any(&self.options.targets, history).await {
                 let ops: Vec<Seen> = page.ops.into_iter().map(Seen::new).collect();
                 lock(room).oracle.fill(page.first_seq, &ops);
             }
@@ -474,30 +464,26 @@ async fn open_rooms(
             RoomChoice::Fresh(_) => {
                 let title: String =
                     score.header.title.as_deref().unwrap_or("Replay").chars().take(50).collect();
-                let created = http::create_board(&options.target, &format!("{title} {}", i + 1)).await?;
+                let title = format!("{title} {}", i + 1);
+                let create = async |target: &Target| http::create_board(target, &title).await;
+                let created = http::any(&options.targets, create).await?;
                 (created.id, created.link)
             }
         };
         if let Some(journal) = journal {
-            journal.room(id, link.clone());
+            let alone = matches!(options.rooms, RoomChoice::Fresh(_));
+            journal.note(0, Entry::Room { room: id, link: link.clone(), alone });
         }
         rooms.push(Arc::new(Mutex::new(Room::new(id, link, times.clone(), journal.cloned()))));
     }
     Ok(rooms)
 }
 
-fn meet(room: &mut Room, newcomer: usize, visit: Visit) {
-    room.oracle.welcomed(newcomer, visit.welcome.user.id);
-    let ops: Vec<Seen> = visit.joined.ops.unwrap_or_default().into_iter().map(Seen::new).collect();
-    let entry =
-        Entry { position: visit.joined.position, snapshot: visit.joined.snapshot.as_ref(), ops: &ops };
-    room.oracle.joined(newcomer, None, &entry);
-    room.oracle.visited(newcomer);
-}
-
-fn judge(room: &mut Room, counts: &mut Counts, violations: &mut Violations) -> RoomResult {
+fn judge(now: Micros, room: &mut Room, counts: &mut Counts, violations: &mut Violations) -> RoomResult {
     room.finish_times();
     let result = room.oracle.finish();
+    let (id, state) = (room.id, ShownState { seq: result.seq, hash: result.hash });
+    room.note(now, || Entry::State { room: id, state });
     counts.merge(&room.counts);
     violations.merge(std::mem::take(&mut room.oracle.violations));
     RoomResult { room: room.id.to_string(), seq: result.seq.0, state_hash: result.hash }

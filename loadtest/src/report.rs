@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::latency::{Latencies, Times};
+use crate::latency::{Latencies, NodeTimes, Times};
 use crate::oracle::Violations;
 use crate::replica::StateHash;
 use crate::room::Counts;
@@ -56,6 +56,7 @@ impl Serialize for Verdict {
 /// What was asked for.
 #[derive(Clone, Debug, Serialize)]
 pub struct Setup {
+    pub servers: Vec<String>,
     pub title: Option<String>,
     pub people: usize,
     pub clones: usize,
@@ -71,6 +72,30 @@ pub struct RoomResult {
     pub room: String,
     pub seq: u64,
     pub state_hash: StateHash,
+}
+
+/// What came by one node.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NodeResult {
+    pub connections: u64,
+    pub ops_accepted: u64,
+    pub accepted_p50_ms: f64,
+    pub accepted_p99_ms: f64,
+    pub accepted_max_ms: f64,
+}
+
+impl NodeResult {
+    #[must_use]
+    pub fn all(times: &Latencies) -> BTreeMap<String, Self> {
+        let result = |NodeTimes { connections, accepted }: &NodeTimes| Self {
+            connections: *connections,
+            ops_accepted: accepted.count(),
+            accepted_p50_ms: accepted.percentile(50.0),
+            accepted_p99_ms: accepted.percentile(99.0),
+            accepted_max_ms: accepted.max(),
+        };
+        times.nodes().iter().map(|(name, times)| (name.clone(), result(times))).collect()
+    }
 }
 
 /// What the generator itself used.
@@ -92,6 +117,7 @@ pub struct Report {
     pub counts: Counts,
     #[serde(serialize_with = "percentiles")]
     pub latency_ms: Latencies,
+    pub nodes: BTreeMap<String, NodeResult>,
     pub violations: Violations,
     pub rooms: Vec<RoomResult>,
     pub generator: Usage,
@@ -127,7 +153,7 @@ fn percentiles<S: Serializer>(latencies: &Latencies, serializer: S) -> Result<S:
         row.extend([("count", times.count() as f64), ("max", times.max()), ("mean", times.mean())]);
         row
     };
-    serializer.collect_map(latencies.classes().map(|(name, times)| (name, row(times))))
+    serializer.collect_map(latencies.classes().into_iter().map(|(name, times)| (name, row(times))))
 }
 
 impl fmt::Display for Report {
@@ -155,6 +181,17 @@ impl fmt::Display for Report {
             self.generator.memory_bytes as f64 / 1e6,
             self.generator.frames_shared * 100.0
         )?;
+        for (name, node) in &self.nodes {
+            writeln!(
+                f,
+                "node       {name}: {} connections, {} ops accepted, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+                node.connections,
+                node.ops_accepted,
+                node.accepted_p50_ms,
+                node.accepted_p99_ms,
+                node.accepted_max_ms
+            )?;
+        }
         for room in self.rooms.iter().take(3) {
             writeln!(f, "room       {} at {}, state {}", room.room, room.seq, room.state_hash)?;
         }
@@ -210,10 +247,11 @@ impl Report {
         )?;
         writeln!(
             f,
-            "network    {} connections, {} lost, {} attempts failed, {} snapshots, {} resets",
+            "network    {} connections, {} lost, {} attempts failed, {} told to move, {} snapshots, {} resets",
             counts.connections_opened,
             counts.connections_lost,
             counts.connections_failed,
+            counts.moves_told,
             counts.snapshots,
             counts.resets
         )?;
@@ -234,7 +272,7 @@ impl Report {
         write!(f, "\n{:<30}{:>10}", "ms, from the planned time", "count")?;
         names.iter().try_for_each(|name| write!(f, "{name:>10}"))?;
         writeln!(f)?;
-        for (name, times) in self.latency_ms.classes() {
+        for (name, times) in self.latency_ms.classes().into_iter().filter(|(_, times)| times.count() > 0) {
             write!(f, "{:<30}{:>10}", describe(name), times.count())?;
             for (_, percentile) in PERCENTILES {
                 write!(f, "{:>10.2}", times.percentile(percentile))?;
@@ -256,6 +294,14 @@ fn describe(class: &str) -> &str {
         "op_visible_last" => "op → visible, last other",
         "op_visible_each" => "op → visible, each other",
         "signal_visible" => "signal → visible, each other",
+        "gap_told" => "longest gap, told to move",
+        "gap_closed" => "longest gap, closed",
+        "gap_lost" => "longest gap, connection lost",
+        "wait_told" => "longest wait, told to move",
+        "wait_closed" => "longest wait, closed",
+        "wait_lost" => "longest wait, connection lost",
+        "wait_undisturbed" => "longest wait, undisturbed",
+        "room_standstill" => "longest standstill of a room",
         "send_lag" => "the generator's own lag",
         other => other,
     }
@@ -298,6 +344,7 @@ mod tests {
         Report {
             verdict: Verdict::Held,
             setup: Setup {
+                servers: vec![],
                 title: None,
                 people: 1,
                 clones: 2,
@@ -310,6 +357,7 @@ mod tests {
             seconds: 2.0,
             counts: Counts { ops_accepted: 10, ..Counts::default() },
             latency_ms: Latencies::default(),
+            nodes: BTreeMap::new(),
             violations: Violations::default(),
             rooms: vec![],
             generator: Usage::default(),

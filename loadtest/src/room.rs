@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use enfilade_proto::{ClientId, Codec, ErrorCode, RoomId, Seq};
+use enfilade_proto::{ClientId, Codec, ErrorCode, Op, OpId, RoomId, Seq};
 use serde::Serialize;
 
 use crate::clock::Micros;
+use crate::digest::RangeDigest;
 use crate::frames::{Frame, Frames, Sighting};
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal, Shown, ShownState};
 use crate::latency::{Latencies, Marks, Visibility};
-use crate::oracle::{Oracle, Who};
+use crate::oracle::{Entrance, Oracle, Seen, Who};
+use crate::replica::StateHash;
 use crate::score::OpNumber;
+use crate::stall::Stall;
 
 #[derive(Debug)]
 pub struct Room {
@@ -32,6 +35,9 @@ pub struct Room {
     /// Of all rooms together: a histogram is too large for each to have its own.
     times: Arc<Mutex<Latencies>>,
     journal: Option<Arc<Journal>>,
+    stall: Stall,
+    /// The longest that it let wait.
+    stood_still: Micros,
 }
 
 /// How far a clone is, for whoever conducts the run.
@@ -66,6 +72,8 @@ pub struct Counts {
     pub connections_opened: u64,
     pub connections_lost: u64,
     pub connections_failed: u64,
+    /// How often clients were asked to move.
+    pub moves_told: u64,
     pub resets: u64,
     pub snapshots: u64,
     pub frames_sent: u64,
@@ -90,6 +98,7 @@ impl Counts {
         self.connections_opened += other.connections_opened;
         self.connections_lost += other.connections_lost;
         self.connections_failed += other.connections_failed;
+        self.moves_told += other.moves_told;
         self.resets += other.resets;
         self.snapshots += other.snapshots;
         self.frames_sent += other.frames_sent;
@@ -136,6 +145,8 @@ impl Room {
             fates: HashMap::new(),
             times,
             journal,
+            stall: Stall::default(),
+            stood_still: 0,
         }
     }
 
@@ -201,13 +212,50 @@ impl Room {
     pub fn finish_times(&mut self) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         self.visibility.finish(&mut times);
+        times.standstill.record(self.stood_still);
     }
 
-    pub fn accepted(&mut self, who: Who, client: ClientId, op_id: u64, seq: Seq) {
+    pub fn submitted(
+        &mut self,
+        now: Micros,
+        who: Who,
+        client: ClientId,
+        op_id: u64,
+        planned: Option<Micros>,
+        op: Op,
+    ) {
+        self.counts.ops_submitted += 1;
+        self.oracle.submitted(who, planned, op);
+        self.stall.submitted(now);
+        let room = self.id;
+        self.note(now, || Entry::Submit { client, room, op_id: OpId(op_id) });
+    }
+
+    /// For good.
+    pub fn refused(&mut self, now: Micros, who: Who, op_id: u64, code: ErrorCode) {
+        count_code(&mut self.counts.ops_refused, code);
+        self.oracle.refused(who, op_id);
+        self.answered(now);
+    }
+
+    fn answered(&mut self, now: Micros) {
+        if let Some(since) = self.stall.answered(now) {
+            self.stood_still = self.stood_still.max(now.saturating_sub(since));
+        }
+    }
+
+    pub fn accepted(&mut self, now: Micros, who: Who, client: ClientId, op_id: u64, seq: Seq) {
         self.counts.ops_accepted += 1;
         self.oracle.accepted(who, op_id, seq);
+        self.answered(now);
+        let room = self.id;
+        self.note(now, || Entry::Accepted { client, room, op_id: OpId(op_id), seq, epoch: None });
+    }
+
+    /// Writes it down, if anything is written down at all.
+    pub fn note(&self, now: Micros, entry: impl FnOnce() -> Entry) {
         if let Some(journal) = &self.journal {
-            journal.accepted(self.id, client, op_id, seq);
+            journal.note(now, entry());
         }
     }
 
@@ -220,4 +268,16 @@ impl Room {
     pub fn fate(&self, generation: u32, number: OpNumber) -> Option<Option<Seq>> {
         self.fates.get(&(generation, number)).copied()
     }
+}
+
+/// As a journal has it.
+pub(crate) fn what_was_shown(entrance: &Entrance<'_>, hash: Option<StateHash>) -> Shown {
+    let snapshot = entrance.snapshot.zip(hash).map(|(snapshot, hash)| ShownState { seq: snapshot.seq, hash });
+    let ops = entrance.ops.len() as u64;
+    let first = Seq((entrance.position.seq.0 + 1).saturating_sub(ops));
+    Shown { snapshot, ops, digest: (ops > 0).then(|| digest(first, entrance.ops)) }
+}
+
+pub(crate) fn digest(first: Seq, ops: &[Seen]) -> RangeDigest {
+    RangeDigest::sum(first, ops.iter().map(|seen| seen.digest))
 }

@@ -4,16 +4,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Node, assert_held, node_binary, options, session};
-use enfilade_loadtest::check::{by_room, check_room};
-use enfilade_loadtest::journal::read_journal;
-use enfilade_loadtest::replay::{Options, Progress, replay};
+use enfilade_loadtest::checker::files::{rooms_of, scan_journals};
+use enfilade_loadtest::checker::remote::scan_room;
+use enfilade_loadtest::checker::{Invariant, LogScan};
+use enfilade_loadtest::client::Reason;
+use enfilade_loadtest::probe::Probe;
+use enfilade_loadtest::replay::{Options, Progress, RoomChoice, replay};
 use enfilade_loadtest::report::Report;
 use enfilade_loadtest::session::{Recorded, read_session};
 use serde_json::json;
@@ -59,13 +59,25 @@ async fn until(told: &watch::Receiver<Option<Progress>>, test: impl Fn(&Progress
 }
 
 async fn audit(options: &Options, journal: &Path, report: &Report) {
-    let rooms = by_room(read_journal(BufReader::new(File::open(journal).unwrap())).unwrap());
+    let journals = [journal.to_owned()];
+    let rooms = rooms_of(&journals).unwrap();
     assert_eq!(rooms.len(), 1);
-    for (room, promises) in rooms {
-        assert_eq!(promises.accepted.len() as u64, report.counts.ops_accepted);
-        let findings = check_room(&options.target, room, promises).await.unwrap();
-        assert_eq!(findings.violations.counts, BTreeMap::new(), "{findings:?}");
-        assert_eq!(findings.state_hash, report.rooms[0].state_hash);
+    let mut scan = LogScan::default();
+    for (room, link) in &rooms {
+        scan_room(&mut scan, &options.targets[0], *room, link.as_deref()).await.unwrap();
+    }
+    let mut scan = scan.end_of_log();
+    scan_journals(&mut scan, &journals).unwrap();
+    let findings = scan.finish();
+    assert_eq!(findings.violated(), [], "{findings}");
+    // The HTTP history has neither epochs nor takeovers, and nobody marked the faults.
+    let unchecked = [Invariant::I5, Invariant::I6, Invariant::I11, Invariant::I12];
+    let missing: Vec<Invariant> = findings.unchecked().into_iter().filter(|i| *i != Invariant::B1).collect();
+    assert_eq!(missing, unchecked, "{findings}");
+    let facts = |invariant| findings.of(invariant).unwrap().facts;
+    assert_eq!(facts(Invariant::I2), report.counts.ops_accepted);
+    for (room, result) in findings.rooms.values().zip(&report.rooms) {
+        assert_eq!(room.state_hash, Some(result.state_hash));
     }
 }
 
@@ -99,4 +111,30 @@ fn dense(lines: u32) -> Recorded {
         }
     }
     read_session(text.as_bytes()).unwrap()
+}
+
+/// One writer in each room: how long the rooms stood still is known to 20 ms.
+#[tokio::test]
+async fn a_probe_measures_how_long_rooms_stand_still() {
+    let Some(binary) = node_binary() else { return };
+    let mut node = Node::start(&binary).await;
+    let session = Probe { rate: 50.0, duration: Duration::from_secs(4), watchers: 0 }.session().unwrap();
+    let (tell, told) = watch::channel(None::<Progress>);
+    let options = Options { rooms: RoomChoice::Fresh(2), ..options(&node.url(), 2) };
+    let playing = replay(session, &options, std::future::pending(), |progress| {
+        tell.send_replace(Some(progress.clone()));
+    });
+    let killing = async {
+        until(&told, |progress| progress.counts.ops_accepted >= 40).await;
+        let killed = Instant::now();
+        node.kill();
+        node.restart().await;
+        killed.elapsed()
+    };
+    let (report, down) = tokio::join!(playing, killing);
+    let report = report.unwrap();
+    assert_held(&report);
+    let stood = &report.latency_ms.standstill;
+    assert_eq!((stood.count(), report.latency_ms.outside[Reason::Lost as usize].count()), (2, 2), "{report}");
+    assert!(stood.max() + 20.0 >= down.as_secs_f64() * 1e3 && stood.max() < 60_000.0, "{down:?}: {report}");
 }

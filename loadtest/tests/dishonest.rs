@@ -5,23 +5,29 @@
 
 mod common;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use common::{assert_held, options, session};
+use enfilade_loadtest::checker::files::scan_journals;
+use enfilade_loadtest::checker::{self, Invariant, LogScan};
+use enfilade_loadtest::client::Reason;
+use enfilade_loadtest::export::Row;
+use enfilade_loadtest::journal::Moment;
 use enfilade_loadtest::oracle::Kind;
 use enfilade_loadtest::replay::{Options, RoomChoice, replay};
 use enfilade_loadtest::report::Report;
 use enfilade_proto::board::AllElements;
 use enfilade_proto::limits::Limits;
 use enfilade_proto::{
-    Accepted, ClientId, Codec, DisplayName, Epoch, Join, Joined, LoggedOp, Op, OpId, Ops, Position, Presence,
-    Request, Role, RoomId, RoomKind, Seq, Signal, SignalOut, Signals, Snapshot, Submit, User, UserId,
-    Welcome,
+    Accepted, ClientId, Codec, DisplayName, Epoch, Error, ErrorCode, Incoming, Join, Joined, LoggedOp, Op,
+    OpId, Ops, Position, Presence, Reconnecting, Request, Role, RoomId, RoomKind, Seq, Signal, SignalOut,
+    Signals, Snapshot, Submit, User, UserId, Welcome,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_websockets::{Message, ServerBuilder};
@@ -37,6 +43,10 @@ enum Fault {
     None,
     /// Connections break every ten ops, before the answer: honest, and hard on clients.
     Cut,
+    /// A load balancer finds no node for the first connections, and they are busy when it does: honest.
+    Unavailable,
+    /// Everybody is told to move every twenty ops, and the old connections go on for a while: honest.
+    Moves,
     /// One member is not shown the op.
     NotShown,
     /// The op is taken twice.
@@ -57,7 +67,10 @@ struct Server {
     fault: Fault,
     log: Vec<LoggedOp>,
     taken: HashMap<(ClientId, OpId), u64>,
-    members: HashMap<ClientId, UnboundedSender<Out>>,
+    /// By client and connection.
+    members: BTreeMap<(ClientId, u64), UnboundedSender<Out>>,
+    connections: u64,
+    attempts: u64,
 }
 
 enum Out {
@@ -68,17 +81,22 @@ enum Out {
 type Shared = Arc<Mutex<Server>>;
 
 impl Server {
-    async fn start(fault: Fault) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = Self { fault, log: Vec::new(), taken: HashMap::new(), members: HashMap::new() };
-        let server = Arc::new(Mutex::new(server));
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                tokio::spawn(serve(tcp, server.clone()));
-            }
-        });
-        url
+    /// Two nodes of one cluster.
+    async fn start(fault: Fault) -> ([String; 2], Shared) {
+        let (log, taken, members) = Default::default();
+        let server = Arc::new(Mutex::new(Self { fault, log, taken, members, connections: 0, attempts: 0 }));
+        let mut urls = Vec::new();
+        for node in ["a", "b"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            urls.push(format!("http://{}", listener.local_addr().unwrap()));
+            let server = server.clone();
+            tokio::spawn(async move {
+                while let Ok((tcp, _)) = listener.accept().await {
+                    tokio::spawn(serve(tcp, server.clone(), node));
+                }
+            });
+        }
+        (urls.try_into().unwrap(), server)
     }
 
     fn show(&self, first: u64) {
@@ -91,15 +109,33 @@ impl Server {
         let frame = CODEC.encode(None, "ops", &ops);
         // The same one is always left out, whoever it is.
         let left_out = self.members.keys().min().filter(|_| self.fault == Fault::NotShown && first == WHEN);
-        for (_, member) in self.members.iter().filter(|(client, _)| Some(*client) != left_out) {
+        for (_, member) in self.members.iter().filter(|(member, _)| Some(*member) != left_out) {
             let _ = member.send(Out::Frame(frame.clone()));
         }
     }
 
+    fn is_unavailable(&mut self) -> bool {
+        self.attempts += 1;
+        self.fault == Fault::Unavailable && self.attempts <= 12
+    }
+
+    /// The first who say hello are asked to come again.
+    fn is_busy(&self) -> bool {
+        self.fault == Fault::Unavailable && self.attempts <= 16
+    }
+
     fn cut_all(&mut self) {
-        for (_, member) in self.members.drain() {
+        for member in std::mem::take(&mut self.members).into_values() {
             let _ = member.send(Out::Cut);
         }
+    }
+
+    fn move_all(&self) {
+        let elsewhere = Reconnecting { after_ms: 5, resume: "elsewhere".into() };
+        let frame = CODEC.encode(None, "reconnect", &elsewhere);
+        self.members.values().for_each(|member| {
+            let _ = member.send(Out::Frame(frame.clone()));
+        });
     }
 
     /// The answer, if there is one.
@@ -123,6 +159,10 @@ impl Server {
         }
         self.show(seq);
         match self.fault {
+            Fault::Moves if seq.is_multiple_of(20) => {
+                self.move_all();
+                Some(Accepted { seq: Seq(seq) })
+            }
             Fault::NoAnswer if now => None,
             Fault::WrongAnswer if now => Some(Accepted { seq: Seq(seq + 1) }),
             Fault::Cut if seq.is_multiple_of(10) => {
@@ -138,8 +178,9 @@ impl Server {
         }
     }
 
-    fn join(&mut self, client: ClientId, newcomer: bool, join: &Join, out: UnboundedSender<Out>) -> Joined {
-        self.members.insert(client, out);
+    fn join(&mut self, visitor: Visitor, join: &Join, out: UnboundedSender<Out>) -> Joined {
+        let Visitor { client, newcomer, connection, .. } = visitor;
+        self.members.insert((client, connection), out);
         let head = Seq(self.log.len() as u64);
         let since = join.since.map_or(0, |since| since.seq.0.min(head.0));
         let empty = newcomer && self.fault == Fault::EmptySnapshot;
@@ -164,7 +205,11 @@ impl Server {
     }
 }
 
-async fn serve(tcp: TcpStream, server: Shared) {
+async fn serve(mut tcp: TcpStream, server: Shared, node: &'static str) {
+    if server.lock().unwrap().is_unavailable() {
+        let _ = tcp.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
+        return;
+    }
     let protocol = HeaderValue::from_static(CODEC.subprotocol());
     let builder = ServerBuilder::new().add_header(SEC_WEBSOCKET_PROTOCOL, protocol).unwrap();
     let Ok((_, mut socket)) = builder.accept(tcp).await else { return };
@@ -189,7 +234,7 @@ async fn serve(tcp: TcpStream, server: Shared) {
         }
         for request in CODEC.decode_requests(frame.as_payload()).unwrap() {
             let request = request.unwrap();
-            let reply = answer(&server, &mut visitor, &out, request.id, request.request);
+            let reply = answer(&server, node, &mut visitor, &out, request);
             if let Some(reply) = reply {
                 out.send(Out::Frame(reply)).unwrap();
             }
@@ -197,34 +242,47 @@ async fn serve(tcp: TcpStream, server: Shared) {
     }
 }
 
-type Visitor = (ClientId, UserId, bool);
+#[derive(Clone, Copy)]
+struct Visitor {
+    client: ClientId,
+    user: UserId,
+    newcomer: bool,
+    connection: u64,
+}
 
 fn answer(
     server: &Shared,
+    node: &str,
     visitor: &mut Option<Visitor>,
     out: &UnboundedSender<Out>,
-    id: Option<u32>,
-    request: Request,
+    request: Incoming,
 ) -> Option<Vec<u8>> {
     let mut server = server.lock().unwrap();
+    let Incoming { id, request } = request;
     match (request, *visitor) {
+        (Request::Hello(_), None) if server.is_busy() => {
+            let busy = Error { code: ErrorCode::Busy, message: "later".into(), retry_after_ms: Some(10) };
+            Some(CODEC.encode(id, "error", &busy))
+        }
         (Request::Hello(hello), None) => {
             let name = DisplayName::new(&hello.guest.unwrap().name).unwrap();
             // A person's id is made of their client's, so that it survives the connection.
             let user = UserId(Uuid::from_u128(hello.client.0.as_u128() + 1));
-            *visitor = Some((hello.client, user, name.as_str() == "Newcomer"));
+            server.connections += 1;
+            let (newcomer, connection) = (name.as_str() == "Newcomer", server.connections);
+            *visitor = Some(Visitor { client: hello.client, user, newcomer, connection });
             let user = User { id: user, name, guest: true };
             let limits = Limits::default();
-            let welcome = Welcome { user, node: "fake".into(), ping_ms: 25_000, resume: "r".into(), limits };
+            let welcome = Welcome { user, node: node.into(), ping_ms: 25_000, resume: "r".into(), limits };
             Some(CODEC.encode(id, "welcome", &welcome))
         }
-        (Request::Join(join), Some((client, _, newcomer))) => {
-            Some(CODEC.encode(id, "joined", &server.join(client, newcomer, &join, out.clone())))
+        (Request::Join(join), Some(visitor)) => {
+            Some(CODEC.encode(id, "joined", &server.join(visitor, &join, out.clone())))
         }
-        (Request::Submit(submit), Some((client, user, _))) => {
+        (Request::Submit(submit), Some(Visitor { client, user, .. })) => {
             Some(CODEC.encode(id, "accepted", &server.submit(client, user, submit)?))
         }
-        (Request::Signal(signal), Some((client, user, _))) => {
+        (Request::Signal(signal), Some(Visitor { client, user, .. })) => {
             server.signal(client, user, signal);
             None
         }
@@ -233,14 +291,32 @@ fn answer(
 }
 
 async fn judged(fault: Fault) -> Report {
-    let url = Server::start(fault).await;
+    judged_twice(fault).await.0
+}
+
+/// By the oracle while it happens, and by the checker afterwards.
+async fn judged_twice(fault: Fault) -> (Report, checker::Report) {
+    let (urls, server) = Server::start(fault).await;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
     let options = Options {
+        targets: urls.iter().map(|url| url.parse().unwrap()).collect(),
         rooms: RoomChoice::Existing { room: ROOM, link: None },
         speed: 6.0,
         settle: std::time::Duration::from_secs(5),
-        ..options(&url, 8)
+        // It has no history to look back at.
+        patience: std::time::Duration::from_secs(1),
+        journal: Some(journal.clone()),
+        ..options(&urls[0], 8)
     };
-    replay(session(8), &options, std::future::pending(), |_| {}).await.unwrap()
+    let report = replay(session(8), &options, std::future::pending(), |_| {}).await.unwrap();
+    let mut scan = LogScan::default();
+    scan.has_all_of(None);
+    let log = server.lock().unwrap().log.clone();
+    scan.row(&Moment::default(), &Row::new(ROOM, Some(Epoch(1)), Seq(1), log));
+    let mut scan = scan.end_of_log();
+    scan_journals(&mut scan, &[journal]).unwrap();
+    (report, scan.finish())
 }
 
 fn kinds(report: &Report) -> Vec<Kind> {
@@ -254,20 +330,45 @@ async fn an_honest_server_is_believed() {
 
 #[tokio::test]
 async fn an_honest_server_is_believed_however_often_connections_break() {
-    let report = judged(Fault::Cut).await;
+    let (report, checked) = judged_twice(Fault::Cut).await;
     assert_held(&report);
+    assert_eq!(checked.violated(), [], "{checked}");
     assert!(report.counts.connections_lost > 8 && report.counts.ops_resent > 0, "{report}");
 }
 
 #[tokio::test]
+async fn clients_come_in_when_there_is_a_node_for_them() {
+    let (report, checked) = judged_twice(Fault::Unavailable).await;
+    assert_held(&report);
+    assert_eq!(checked.violated(), [], "{checked}");
+    assert!(report.counts.connections_failed >= 12 && report.counts.connections_lost > 0, "{report}");
+}
+
+#[tokio::test]
+async fn clients_that_are_told_to_move_do_so_without_a_gap() {
+    let (report, checked) = judged_twice(Fault::Moves).await;
+    assert_held(&report);
+    assert_eq!(checked.violated(), [], "{checked}");
+    let counts = &report.counts;
+    assert!(counts.moves_told > 8 && counts.connections_opened >= 8 + counts.moves_told / 2, "{report}");
+    assert_eq!(counts.connections_lost, 0, "{report}");
+    let gaps = &report.latency_ms.outside[Reason::Told as usize];
+    assert_eq!((gaps.count(), gaps.max()), (8, 0.0), "{report}");
+    assert_eq!(report.nodes.keys().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
 async fn an_op_that_one_member_was_not_shown_is_a_gap() {
-    assert_eq!(kinds(&judged(Fault::NotShown).await), [Kind::Gap]);
+    let (report, checked) = judged_twice(Fault::NotShown).await;
+    assert_eq!(kinds(&report), [Kind::Gap]);
+    assert_eq!(checked.violated(), [Invariant::I7], "{checked}");
 }
 
 #[tokio::test]
 async fn an_op_taken_twice_is_found() {
-    let report = judged(Fault::TakenTwice).await;
+    let (report, checked) = judged_twice(Fault::TakenTwice).await;
     assert!(kinds(&report).contains(&Kind::Doubled), "{report}");
+    assert_eq!(checked.violated(), [Invariant::I4], "{checked}");
 }
 
 #[tokio::test]
@@ -293,8 +394,9 @@ async fn an_invented_op_is_found() {
 
 #[tokio::test]
 async fn acknowledged_ops_that_a_crash_lost_are_found() {
-    let report = judged(Fault::Forgotten).await;
+    let (report, checked) = judged_twice(Fault::Forgotten).await;
     assert!(kinds(&report).contains(&Kind::Rewound), "{report}");
+    assert!(checked.violated().contains(&Invariant::I2), "{checked}");
     assert_eq!(report.verdict.exit_code(), 2);
 }
 

@@ -1,10 +1,10 @@
 //! What a clone does: the steps of its part when they are due, and ops again when they have to be.
 
 use bytes::Bytes;
-use enfilade_proto::{Leave, Op, OpId, Request, Seq, Signal, Submit};
+use enfilade_proto::{Op, OpId, Request, Seq, Signal, Submit};
 use serde_json::Value;
 
-use super::{Client, FIRST_OP, Hold, LOOK_AGAIN, Pending, Phase, WAIT_FOR_OTHERS};
+use super::{Client, FIRST_OP, Hold, LOOK_AGAIN, Pending, Rest, WAIT_FOR_OTHERS};
 use crate::clock::Micros;
 use crate::frames::MARK;
 use crate::room::Room;
@@ -18,7 +18,7 @@ enum Outcome {
 
 impl Client {
     pub(super) fn play(&mut self, now: Micros, room: &mut Room) {
-        self.set_the_scene(room);
+        self.set_the_scene(now, room);
         let Some(start) = self.start else { return };
         let score = self.score.clone();
         while let Some(step) = score.tracks[self.part.person].steps.get(self.steps_done) {
@@ -45,8 +45,8 @@ impl Client {
     }
 
     /// As fast as the answers come; not measured.
-    pub(super) fn set_the_scene(&mut self, room: &mut Room) {
-        if self.phase != Phase::Inside || !self.sets_the_scene() {
+    fn set_the_scene(&mut self, now: Micros, room: &mut Room) {
+        if !self.is_inside() || !self.sets_the_scene() {
             return;
         }
         let score = self.score.clone();
@@ -54,7 +54,7 @@ impl Client {
             score.scene.get(self.scene_done).filter(|_| self.pending.len() < self.in_flight)
         {
             self.scene_done += 1;
-            self.submit(scene.number, &scene.op, None, room);
+            self.submit(now, scene.number, &scene.op, None, room);
         }
     }
 
@@ -62,12 +62,12 @@ impl Client {
         match action {
             Action::Join => {
                 self.belongs(true, room);
-                if self.phase == Phase::Away {
-                    self.phase = Phase::Connecting;
+                if self.rest == Rest::Away && self.wire.is_none() {
+                    self.wire = Some(self.begin_wire());
                 }
             }
             Action::Leave if !self.pending.is_empty() => return Outcome::Held(Hold::Answer),
-            Action::Leave => self.leave(room),
+            Action::Leave => self.leave(now, room),
             Action::Op { number, op, needs } => {
                 if self.pending.len() >= self.in_flight {
                     return Outcome::Held(Hold::Answer);
@@ -75,7 +75,7 @@ impl Client {
                 if now < planned + WAIT_FOR_OTHERS && self.waits_for(needs, room) {
                     return Outcome::Held(Hold::Other(now + LOOK_AGAIN));
                 }
-                self.submit(*number, op, Some(planned), room);
+                self.submit(now, *number, op, Some(planned), room);
             }
             Action::Signal { key, body } => self.signal(key, body, planned, room),
         }
@@ -89,21 +89,14 @@ impl Client {
         needs.iter().any(|number| open(&number))
     }
 
-    fn leave(&mut self, room: &mut Room) {
+    fn leave(&mut self, now: Micros, room: &mut Room) {
         self.belongs(false, room);
-        match self.phase {
-            Phase::Inside | Phase::Greeting { .. } | Phase::Joining { .. } => {
-                if self.phase == Phase::Inside {
-                    self.say(None, &Request::Leave(Leave { room: self.room }));
-                }
-                self.hang_up(room);
-            }
-            Phase::Waiting { .. } | Phase::Connecting => self.phase = Phase::Away,
-            Phase::Away | Phase::HangingUp | Phase::Over => {}
-        }
+        self.take_leave(now, room);
+        self.outside_since = None;
+        self.rest = Rest::Away;
     }
 
-    fn submit(&mut self, number: OpNumber, op: &Op, planned: Option<Micros>, room: &mut Room) {
+    fn submit(&mut self, now: Micros, number: OpNumber, op: &Op, planned: Option<Micros>, room: &mut Room) {
         let generation = self.part.generation;
         let op = self.part.op(&self.score, op, |number| room.fate(generation, number).flatten());
         let op_id = self.next_op;
@@ -117,49 +110,59 @@ impl Client {
             return self.fated(number, None, room);
         };
         self.next_op += 1;
-        room.counts.ops_submitted += 1;
-        room.oracle.submitted(self.who, planned, op);
-        let sent = self.phase == Phase::Inside;
-        if sent {
-            self.outgoing.push_back(frame.clone());
+        room.submitted(now, self.who, self.id, op_id, planned, op);
+        let inside = self.wire.as_mut().filter(|wire| wire.is_inside());
+        let sent = inside.is_some();
+        if let Some(wire) = inside {
+            wire.outgoing.push_back(frame.clone());
         }
-        self.pending.insert(op_id, Pending { frame, planned, number, sent, retry_at: None, refused: None });
+        let disturbed = self.outside_since.map(|(_, reason)| reason);
+        let pending = Pending {
+            frame,
+            planned,
+            submitted: now,
+            number,
+            sent,
+            retry_at: None,
+            refused: None,
+            disturbed,
+        };
+        self.pending.insert(op_id, pending);
     }
 
     fn signal(&mut self, key: &str, body: &Value, planned: Micros, room: &mut Room) {
-        if self.phase != Phase::Inside {
+        let Some(wire) = self.wire.as_ref().filter(|wire| wire.is_inside()).map(|wire| wire.id) else {
             room.counts.signals_dropped += 1;
             return;
-        }
+        };
         let mut body = self.part.signal(&self.score, key, body);
         let mark = room.mark(self.who, planned);
         if let Some(fields) = body.as_object_mut() {
             fields.insert(MARK.into(), mark.into());
         }
         room.counts.signals_sent += 1;
-        self.say(None, &Request::Signal(Signal { room: self.room, key: key.to_owned(), body }));
+        self.say(wire, None, &Request::Signal(Signal { room: self.room, key: key.to_owned(), body }));
     }
 
     pub(super) fn retry(&mut self, now: Micros, room: &mut Room) {
-        if self.phase != Phase::Inside {
-            return;
-        }
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.is_inside()) else { return };
         for pending in
             self.pending.values_mut().filter(|pending| pending.retry_at.is_some_and(|at| now >= at))
         {
             pending.retry_at = None;
             pending.refused = None;
             room.counts.ops_retried += 1;
-            self.outgoing.push_back(pending.frame.clone());
+            wire.outgoing.push_back(pending.frame.clone());
         }
     }
 
     pub(super) fn send_pending(&mut self, room: &mut Room) {
+        let Some(wire) = &mut self.wire else { return };
         for pending in self.pending.values_mut() {
             room.counts.ops_resent += u64::from(pending.sent);
             pending.sent = true;
             (pending.retry_at, pending.refused) = (None, None);
-            self.outgoing.push_back(pending.frame.clone());
+            wire.outgoing.push_back(pending.frame.clone());
         }
     }
 

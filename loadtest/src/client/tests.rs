@@ -1,9 +1,11 @@
 //! A clone against a server that the test plays by hand. No clock runs and nothing is sent.
 
+mod moving;
+
 use enfilade_proto::limits::Limits;
 use enfilade_proto::{
-    Accepted, Closing, Epoch, Error, Head, Incoming, Joined, LoggedOp, OpId, Ops, Ping, Presence, Reset,
-    Role, RoomKind, Seq, Snapshot, Submit, User, UserId, Welcome,
+    Accepted, Closing, Epoch, Error, Head, Incoming, Joined, LoggedOp, OpId, Ops, Ping, Position, Presence,
+    Reset, Role, RoomKind, Seq, Snapshot, Submit, User, UserId, Welcome,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -33,6 +35,8 @@ struct Table {
     room: Room,
     now: Micros,
     log: Vec<LoggedOp>,
+    /// The connection that is spoken of.
+    wire: u32,
 }
 
 impl Table {
@@ -41,8 +45,9 @@ impl Table {
         let layout = Layout { clones: 2, rooms: 1, speed: 1.0, jitter: 0, seed: 1, nonce: "run".into() };
         let part = cast(&score, &layout).swap_remove(person);
         let mut room = Room::new(ROOM, Some("secret".into()), Arc::default(), None);
-        let client = Client::new(ClientId(Uuid::from_u128(5)), part, score, CODEC, 1, &mut room);
-        Self { client, room, now: 0, log: Vec::new() }
+        let manner = Manner { codec: CODEC, seed: 1, patience: 60 * SECOND };
+        let client = Client::new(ClientId(Uuid::from_u128(5)), part, score, manner, &mut room);
+        Self { client, room, now: 0, log: Vec::new(), wire: 0 }
     }
 
     /// In the room, with the clock about to start.
@@ -62,11 +67,21 @@ impl Table {
 
     /// Waits as long as the clone likes, then connects it.
     fn connect(&mut self) {
-        if let Wish::Rest(Some(until)) = self.client.wish() {
-            self.tick_at(until.max(self.now));
+        if self.wishes().is_empty() {
+            self.tick_at(self.client.alarm().unwrap().max(self.now));
         }
-        assert_eq!(self.client.wish(), Wish::Connect);
-        self.client.connected(self.now, 7, &mut self.room);
+        let wishes = self.wishes();
+        let (wire, _) = wishes.iter().find(|(_, wish)| *wish == Wish::Connect).expect("a wish to connect");
+        self.wire = *wire;
+        self.client.connected(self.now, self.wire, 7, &mut self.room);
+    }
+
+    fn wishes(&self) -> Vec<(u32, Wish)> {
+        self.client.wires().map(|wire| (wire, self.client.wish(wire))).collect()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.wish(self.wire) == Wish::Keep
     }
 
     fn welcome(&mut self) {
@@ -76,6 +91,19 @@ impl Table {
         let user = User { id: USER, name, guest: true };
         let limits = Limits::default();
         let welcome = Welcome { user, node: "n".into(), ping_ms: 25_000, resume: "again".into(), limits };
+        self.hear(Some(HELLO), "welcome", &welcome);
+    }
+
+    fn welcome_again(&mut self) {
+        self.said();
+        self.welcome_as("again");
+    }
+
+    fn welcome_as(&mut self, resume: &str) {
+        let user = json!({"id": USER, "name": "Ada"});
+        let limits = Limits::default();
+        let welcome =
+            json!({"user": user, "node": "n", "ping_ms": 25000, "resume": resume, "limits": limits});
         self.hear(Some(HELLO), "welcome", &welcome);
     }
 
@@ -102,12 +130,12 @@ impl Table {
 
     fn hear<T: Serialize>(&mut self, id: Option<u32>, message_type: &str, data: &T) {
         let frame = CODEC.encode(id, message_type, data);
-        self.client.received(self.now, &frame, &mut self.room);
+        self.client.received(self.now, self.wire, &frame, &mut self.room);
     }
 
     /// What the clone has said since.
     fn said(&mut self) -> Vec<(Option<u32>, Request)> {
-        let frames = std::iter::from_fn(|| self.client.next_outgoing());
+        let frames = std::iter::from_fn(|| self.client.next_outgoing(self.wire));
         frames
             .flat_map(|frame| CODEC.decode_requests(&frame).unwrap())
             .map(|request| request.unwrap())
@@ -145,7 +173,7 @@ impl Table {
     }
 
     fn lose(&mut self, code: Option<u16>) {
-        self.client.lost(self.now, code, &mut self.room);
+        self.client.lost(self.now, self.wire, code, &mut self.room);
     }
 
     fn violations(&self) -> Vec<Kind> {
@@ -165,7 +193,7 @@ impl DisplayNameOf {
 fn a_clone_plays_its_part_at_the_planned_times_and_goes() {
     let mut table = Table::seated();
     assert!(table.client.status().ready && !table.client.status().done);
-    assert_eq!(table.client.wish(), Wish::Talk(SECOND));
+    assert_eq!(table.client.alarm(), Some(SECOND));
     table.tick_at(SECOND + 3_000);
     let said = table.said();
     let [(Some(id), Request::Submit(submit)), (None, Request::Signal(signal))] = &said[..] else {
@@ -183,16 +211,13 @@ fn a_clone_plays_its_part_at_the_planned_times_and_goes() {
     let (id, clear) = table.submits().remove(0);
     table.commit(&clear);
     table.show_last();
-    assert_eq!(
-        table.client.wish(),
-        Wish::Talk(4 * SECOND + 35 * SECOND),
-        "it does not leave with an op open"
-    );
+    assert_eq!(table.client.alarm(), Some(4 * SECOND + 35 * SECOND), "it does not leave with an op open");
+    assert!(table.is_connected());
     table.accept(id, 2);
-    assert_eq!(table.client.wish(), Wish::HangUp);
+    assert_eq!(table.client.wish(table.wire), Wish::HangUp);
     assert!(matches!(table.said()[..], [(None, Request::Leave(_))]));
     table.lose(None);
-    assert_eq!((table.client.wish(), table.client.status().done), (Wish::Rest(None), true));
+    assert_eq!((table.wishes(), table.client.alarm(), table.client.status().done), (vec![], None, true));
     assert_eq!((table.violations(), table.room.counts.connections_lost), (vec![], 0));
 }
 
@@ -203,14 +228,12 @@ fn an_unanswered_op_is_sent_again_unchanged_after_the_join() {
     let (id, submit) = table.submits().remove(0);
     table.commit(&submit);
     table.lose(None);
-    let Wish::Rest(Some(until)) = table.client.wish() else { panic!() };
+    let until = table.client.alarm().unwrap();
     assert!((SECOND..=SECOND + BACKOFF).contains(&until));
     table.connect();
     let Request::Hello(hello) = table.said().remove(0).1 else { panic!() };
     assert_eq!(hello.resume.as_deref(), Some("again"));
-    table.hear(Some(HELLO), "welcome", &json!({
-        "user": {"id": USER, "name": "Ada"}, "node": "n", "ping_ms": 25000, "resume": "r2", "limits": Limits::default(),
-    }));
+    table.welcome_as("r2");
     table.join(Some(0));
     let again = table.submits();
     assert_eq!(again, [(id, submit)], "the same id, the same op");
@@ -238,19 +261,21 @@ fn the_backoff_grows_and_ends_with_a_success() {
     let mut table = Table::of(EVENTS, 0);
     let mut longest = 0;
     for attempt in 0..40 {
-        let Wish::Rest(Some(until)) = table.client.wish() else { panic!() };
+        assert_eq!(table.wishes(), []);
+        let until = table.client.alarm().unwrap();
         let waits = until.saturating_sub(table.now);
         assert!(waits <= BACKOFF_MAX.min(BACKOFF << attempt));
         longest = longest.max(waits);
         table.tick_at(until);
-        table.client.connect_failed(table.now, &mut table.room);
+        let [(wire, Wish::Connect)] = table.wishes()[..] else { panic!("{:?}", table.wishes()) };
+        table.client.connect_failed(table.now, wire, &mut table.room);
     }
     assert!(longest > 10 * SECOND);
     table.connect();
     table.welcome();
     table.join(None);
     table.lose(None);
-    assert!(matches!(table.client.wish(), Wish::Rest(Some(until)) if until <= table.now + BACKOFF));
+    assert!(table.client.alarm().is_some_and(|until| until <= table.now + BACKOFF));
 }
 
 #[test]
@@ -319,32 +344,32 @@ fn a_connection_that_falls_silent_is_given_up() {
     let mut table = Table::seated();
     let dead = table.now + 35 * SECOND;
     table.tick_at(dead - 1);
-    assert!(matches!(table.client.wish(), Wish::Talk(_)));
+    assert!(table.is_connected());
     table.tick_at(dead);
-    assert_eq!(table.client.wish(), Wish::HangUp);
-    table.lose(None);
-    assert_eq!(table.room.inside, 0);
+    assert_eq!(table.client.wish(table.wire), Wish::HangUp);
+    assert_eq!((table.room.inside, table.room.counts.connections_lost), (0, 1));
+    assert!(table.client.alarm().is_some_and(|at| at <= dead + BACKOFF), "it comes back");
 }
 
 #[test]
 fn an_answer_to_hello_that_never_comes_is_not_waited_for() {
     let mut table = Table::of(EVENTS, 0);
     table.connect();
-    assert_eq!(table.client.wish(), Wish::Talk(table.now + REPLY_TIMEOUT));
+    assert_eq!(table.client.alarm(), Some(table.now + REPLY_TIMEOUT));
     table.tick_at(table.now + REPLY_TIMEOUT);
-    assert_eq!(table.client.wish(), Wish::HangUp);
+    assert_eq!(table.client.wish(table.wire), Wish::HangUp);
 }
 
 #[test]
 fn close_codes_say_what_to_do() {
     let mut table = Table::seated();
     table.lose(Some(4100));
-    assert_eq!(table.client.wish(), Wish::Rest(Some(table.now)), "at once");
+    assert_eq!((table.wishes(), table.client.alarm()), (vec![], Some(table.now)), "at once");
 
     let mut table = Table::seated();
     table.hear(None, "closing", &Closing { code: 4603, reason: "flooding".into() });
     table.lose(None);
-    assert_eq!((table.client.wish(), table.violations()), (Wish::Over, vec![Kind::Dismissed]));
+    assert_eq!((table.client.is_over(), table.violations()), (true, vec![Kind::Dismissed]));
 
     let mut table = Table::seated();
     table.log.push(LoggedOp {
@@ -377,23 +402,9 @@ fn a_refused_join_is_tried_again_or_final_as_its_code_says() {
     table.connect();
     table.welcome();
     table.refuse(Some(JOIN), ErrorCode::RoomNotFound, None);
-    assert_eq!(table.client.wish(), Wish::Over);
+    assert!(table.client.is_over());
     assert!(table.client.status().ready && table.client.status().over);
     assert_eq!(table.violations(), [Kind::Dismissed]);
-}
-
-#[test]
-fn a_server_that_goes_away_is_left_in_time() {
-    let mut table = Table::seated();
-    table.hear(None, "reconnect", &json!({"after_ms": 500, "resume": "elsewhere"}));
-    let moves = table.now + 500 * MILLISECOND;
-    assert_eq!(table.client.wish(), Wish::Talk(moves));
-    table.tick_at(moves);
-    assert_eq!(table.client.wish(), Wish::HangUp);
-    table.lose(None);
-    table.connect();
-    let Request::Hello(hello) = table.said().remove(0).1 else { panic!() };
-    assert_eq!(hello.resume.as_deref(), Some("elsewhere"));
 }
 
 #[test]
@@ -416,8 +427,8 @@ fn what_builds_on_anothers_op_waits_for_it() {
     table.client.start(0);
     table.tick_at(2 * SECOND);
     assert_eq!(table.room.counts.ops_submitted, 0);
-    assert_eq!(table.client.wish(), Wish::Connect);
-    assert_eq!(table.client.next_due(), Some(2 * SECOND + LOOK_AGAIN));
+    assert!(matches!(table.wishes()[..], [(_, Wish::Connect)]));
+    assert_eq!(table.client.alarm(), Some(2 * SECOND + LOOK_AGAIN));
     table.room.fated(0, 1, Some(Seq(9)));
     table.tick_at(2 * SECOND + LOOK_AGAIN);
     assert_eq!(table.room.counts.ops_submitted, 1);
@@ -484,7 +495,7 @@ fn more_than_the_bound_is_never_in_flight() {
 #[test]
 fn frames_that_are_none_convict_the_server_and_not_the_client() {
     let mut table = Table::seated();
-    table.client.received(table.now, b"{\"type\":", &mut table.room);
+    table.client.received(table.now, table.wire, b"{\"type\":", &mut table.room);
     table.hear(
         None,
         "ops",
@@ -492,5 +503,5 @@ fn frames_that_are_none_convict_the_server_and_not_the_client() {
     );
     table.hear(None, "applause", &json!({}));
     assert_eq!(table.room.oracle.violations.count(Kind::Malformed), 2);
-    assert!(matches!(table.client.wish(), Wish::Talk(_)));
+    assert!(table.is_connected());
 }

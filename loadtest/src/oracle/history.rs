@@ -164,12 +164,17 @@ impl History {
     }
 
     /// Somebody was shown the room after the op `seq`.
-    pub(super) fn snapshot(&mut self, seq: Seq, elements: &[Element], who: Who) -> Vec<WrongSnapshot> {
+    pub(super) fn snapshot(
+        &mut self,
+        seq: Seq,
+        elements: &[Element],
+        shown: StateHash,
+        who: Who,
+    ) -> Vec<WrongSnapshot> {
         let Some(base) = self.base else {
             self.begin(seq, Replica::from_elements(elements));
             return Vec::new();
         };
-        let shown = StateHash::of(elements);
         if seq > self.applied() || seq < base {
             self.known(seq);
             self.waiting.entry(seq).or_default().push((shown, who));

@@ -1,5 +1,7 @@
 //! The oracle must believe an honest server whatever the order of things, and convict each kind of dishonest one.
 
+mod streams;
+
 use std::collections::{HashMap, VecDeque};
 
 use enfilade_proto::OpId;
@@ -50,7 +52,7 @@ impl Scene {
         for n in 0..clients {
             oracle.register(client(n), format!("clone {n}"));
             oracle.welcomed(n, user(n));
-            oracle.joined(n, None, &Entry { position: at(0), snapshot: None, ops: &[] });
+            oracle.joined(n, None, &Entrance { position: at(0), snapshot: None, ops: &[] });
         }
         Self { oracle, log: Vec::new(), submitted: HashMap::new() }
     }
@@ -129,7 +131,7 @@ fn a_lost_op_is_found_when_the_next_one_comes() {
     assert_eq!(room.show(1, 2, 2), Delivery::Gap);
     assert_eq!(room.show(1, 2, 2), Delivery::Ignored, "it has asked");
     let missed = room.log.clone();
-    room.oracle.joined(1, Some(at(0)), &Entry { position: at(2), snapshot: None, ops: &missed });
+    room.oracle.joined(1, Some(at(0)), &Entrance { position: at(2), snapshot: None, ops: &missed });
     room.convicts(&[Kind::Gap]);
 }
 
@@ -328,7 +330,7 @@ fn a_rewound_room_is_found() {
     room.play(0, stroke("a"));
     room.play(0, stroke("b"));
     room.oracle.outside(0);
-    room.oracle.joined(0, Some(at(2)), &Entry { position: at(1), snapshot: None, ops: &[] });
+    room.oracle.joined(0, Some(at(2)), &Entrance { position: at(1), snapshot: None, ops: &[] });
     assert!(room.kinds().contains(&Kind::Rewound));
 }
 
@@ -358,7 +360,7 @@ fn an_answer_to_join_that_leaves_ops_out_is_found() {
     room.play(0, stroke("b"));
     room.oracle.outside(1);
     let newer = room.log[1..].to_vec();
-    room.oracle.joined(1, Some(at(0)), &Entry { position: at(2), snapshot: None, ops: &newer });
+    room.oracle.joined(1, Some(at(0)), &Entrance { position: at(2), snapshot: None, ops: &newer });
     assert!(room.kinds().contains(&Kind::Gap));
 }
 
@@ -369,7 +371,7 @@ fn an_answer_to_join_that_repeats_ops_is_found() {
     room.play(0, stroke("b"));
     room.oracle.outside(0);
     let all = room.log.clone();
-    room.oracle.joined(0, Some(at(1)), &Entry { position: at(2), snapshot: None, ops: &all });
+    room.oracle.joined(0, Some(at(1)), &Entrance { position: at(2), snapshot: None, ops: &all });
     room.convicts(&[Kind::Repeated]);
 }
 
@@ -382,7 +384,7 @@ fn a_newcomer_with_a_true_snapshot_is_content() {
     let snapshot = room.snapshot(2);
     let tail = room.log[2..].to_vec();
     let newcomer = room.oracle.register(client(9), "newcomer".into());
-    room.oracle.joined(newcomer, None, &Entry { position: at(3), snapshot: Some(&snapshot), ops: &tail });
+    room.oracle.joined(newcomer, None, &Entrance { position: at(3), snapshot: Some(&snapshot), ops: &tail });
     assert!(room.oracle.is_quiet());
     room.convicts(&[]);
 }
@@ -395,7 +397,7 @@ fn a_newcomer_with_a_false_snapshot_is_found() {
     let mut snapshot = room.snapshot(2);
     snapshot.elements.as_mut().unwrap().0.pop();
     let newcomer = room.oracle.register(client(9), "newcomer".into());
-    room.oracle.joined(newcomer, None, &Entry { position: at(2), snapshot: Some(&snapshot), ops: &[] });
+    room.oracle.joined(newcomer, None, &Entrance { position: at(2), snapshot: Some(&snapshot), ops: &[] });
     room.convicts(&[Kind::Snapshot]);
 }
 
@@ -404,7 +406,7 @@ fn a_newcomer_behind_the_others_is_found() {
     let mut room = Scene::with(1);
     room.play(0, stroke("a"));
     let newcomer = room.oracle.register(client(9), "newcomer".into());
-    room.oracle.joined(newcomer, None, &Entry { position: at(0), snapshot: None, ops: &[] });
+    room.oracle.joined(newcomer, None, &Entrance { position: at(0), snapshot: None, ops: &[] });
     room.oracle.visited(newcomer);
     room.convicts(&[Kind::Behind]);
 }
@@ -417,7 +419,7 @@ fn a_run_in_a_room_with_a_past_begins_at_its_snapshot() {
     let (snapshot, tail) = (past.snapshot(1), past.log[1..].to_vec());
     let mut oracle = Oracle::default();
     let who = oracle.register(client(5), "clone".into());
-    oracle.joined(who, None, &Entry { position: at(2), snapshot: Some(&snapshot), ops: &tail });
+    oracle.joined(who, None, &Entrance { position: at(2), snapshot: Some(&snapshot), ops: &tail });
     assert_eq!(oracle.violations.total(), 0);
     assert_eq!(
         oracle.finish(),
@@ -436,7 +438,7 @@ fn a_hole_that_snapshots_leave_is_filled_from_the_record() {
     let (op_id, seq) = room.submit(0, stroke("b"));
     room.oracle.outside(0);
     let snapshot = room.snapshot(2);
-    room.oracle.joined(0, Some(at(1)), &Entry { position: at(2), snapshot: Some(&snapshot), ops: &[] });
+    room.oracle.joined(0, Some(at(1)), &Entrance { position: at(2), snapshot: Some(&snapshot), ops: &[] });
     room.oracle.accepted(0, op_id, seq);
     assert_eq!(room.oracle.hole(), Some(Seq(2)));
     assert!(!room.oracle.is_quiet());
@@ -452,7 +454,7 @@ fn a_false_snapshot_beyond_a_hole_is_found_when_the_hole_is_filled() {
     room.submit(0, stroke("a"));
     let mut snapshot = room.snapshot(1);
     snapshot.elements = None;
-    room.oracle.reset(0, &Entry { position: at(1), snapshot: Some(&snapshot), ops: &[] });
+    room.oracle.reset(0, &Entrance { position: at(1), snapshot: Some(&snapshot), ops: &[] });
     room.oracle.accepted(0, 1, Seq(1));
     let missing = room.log.clone();
     room.oracle.fill(Seq(1), &missing);
@@ -581,7 +583,7 @@ fn run(clients: usize, steps: &[Step], crime: Crime, mut when: usize) -> (Scene,
                 room.oracle.joined(
                     who,
                     Some(position),
-                    &Entry { position: at(head), snapshot: None, ops: &missed },
+                    &Entrance { position: at(head), snapshot: None, ops: &missed },
                 );
             }
             Step::Reconnect(who, true) | Step::Reset(who) => {
@@ -589,7 +591,7 @@ fn run(clients: usize, steps: &[Step], crime: Crime, mut when: usize) -> (Scene,
                 if crime == Crime::FalseSnapshot && commit(head > 0) {
                     snapshot.elements.as_mut().unwrap().0.pop();
                 }
-                let entry = Entry { position: at(head), snapshot: Some(&snapshot), ops: &[] };
+                let entry = Entrance { position: at(head), snapshot: Some(&snapshot), ops: &[] };
                 if matches!(step, Step::Reset(_)) {
                     room.oracle.reset(who, &entry);
                 } else {

@@ -43,6 +43,8 @@ pub enum Kind {
     Malformed,
     /// A client was told never to come back.
     Dismissed,
+    /// A client could not come back for longer than its patience.
+    Stranded,
     /// A state that could not be compared with anything.
     Unproven,
 }
@@ -69,6 +71,7 @@ impl Kind {
             Self::Behind => "behind",
             Self::Malformed => "malformed",
             Self::Dismissed => "dismissed",
+            Self::Stranded => "stranded",
             Self::Unproven => "unproven",
         }
     }

@@ -1,8 +1,10 @@
-//! Carries one clone: opens its connections, wakes it in time, and hands over what arrives.
+//! Carries one clone: opens the connections that it wants, wakes it in time, and hands over what arrives.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use enfilade_proto::Codec;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -16,10 +18,18 @@ use crate::target::Target;
 /// What all clones are carried with.
 #[derive(Debug)]
 pub(super) struct Carrier {
-    pub(super) target: Target,
+    pub(super) targets: Vec<Target>,
     pub(super) codec: Codec,
     pub(super) clock: Clock,
     pub(super) handshakes: Semaphore,
+}
+
+impl Carrier {
+    /// Clones are spread over the targets one after the other, and whoever has to connect again goes on to the next:
+    /// the one before may be down.
+    pub(super) fn target(&self, clone: usize, wire: u32) -> &Target {
+        &self.targets[(clone + wire as usize - 1) % self.targets.len()]
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,26 +43,58 @@ pub(super) enum Stage {
 }
 
 pub(super) async fn drive(
+    clone: usize,
     client: Client,
     room: Shared,
     carrier: Arc<Carrier>,
     stage: watch::Receiver<Stage>,
 ) {
     let mut alarm = Box::pin(sleep_until(Instant::now()));
-    let mut drive = Drive { client, room, carrier, stage, alarm: alarm.as_mut(), set_to: 0, over: false };
+    let ends = Vec::new();
+    let mut drive =
+        Drive { clone, client, room, carrier, stage, ends, alarm: alarm.as_mut(), set_to: 0, over: false };
     drive.run().await;
     let mut room = lock(&drive.room);
     drive.client.finish(&mut room);
 }
 
 struct Drive<'a> {
+    clone: usize,
     client: Client,
     room: Shared,
     carrier: Arc<Carrier>,
     stage: watch::Receiver<Stage>,
+    /// By the client's number for the connection. There are seldom two, and only while it moves three.
+    ends: Vec<(u32, End)>,
     alarm: Pin<&'a mut Sleep>,
     set_to: Micros,
     over: bool,
+}
+
+/// A connection, in whatever state.
+enum End {
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Open(Box<Socket>),
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// The socket, and how long the handshakes took.
+type Opened = (Result<Box<Socket>, ConnectError>, Micros);
+
+enum Happened {
+    Opened(Opened),
+    Came(Incoming),
+    Gone,
+}
+
+impl End {
+    fn poll(&mut self, cx: &mut Context<'_>, outgoing: impl FnMut() -> Option<Bytes>) -> Poll<Happened> {
+        match self {
+            Self::Opening(opening) => opening.as_mut().poll(cx).map(Happened::Opened),
+            Self::Open(socket) => socket.poll_next(cx, outgoing).map(Happened::Came),
+            Self::Closing(closing) => closing.as_mut().poll(cx).map(|()| Happened::Gone),
+        }
+    }
 }
 
 /// Far enough to be never, near enough to be an instant.
@@ -61,114 +103,125 @@ const NEVER: Micros = 30 * 86_400 * SECOND;
 impl Drive<'_> {
     async fn run(&mut self) {
         self.next_stage();
-        while !self.over {
-            match self.client.wish() {
-                Wish::Rest(until) => self.rest(until).await,
-                Wish::Connect => self.connect().await,
-                // There is no connection here to keep or to close.
-                Wish::Talk(_) | Wish::HangUp => self.lost(None),
-                Wish::Over => return,
+        loop {
+            self.arrange();
+            if (self.over || self.client.is_over()) && self.ends.is_empty() {
+                return;
             }
-        }
-    }
-
-    async fn rest(&mut self, until: Option<Micros>) {
-        self.set_alarm(until);
-        tokio::select! {
-            () = self.alarm.as_mut() => self.tick(),
-            _ = self.stage.changed() => self.next_stage(),
-        }
-    }
-
-    async fn connect(&mut self) {
-        let carrier = self.carrier.clone();
-        let mut opening = Box::pin(async move {
-            // Closed never; and if it were, there would be no bound to keep.
-            let _permit = carrier.handshakes.acquire().await;
-            let begun = carrier.clock.now();
-            let socket = Socket::open(&carrier.target, carrier.codec).await;
-            (socket, carrier.clock.now() - begun)
-        });
-        while !self.over && self.client.wish() == Wish::Connect {
-            self.set_alarm(self.client.next_due());
-            tokio::select! {
-                (socket, took) = &mut opening => return self.connected(socket, took).await,
-                () = self.alarm.as_mut() => self.tick(),
-                _ = self.stage.changed() => self.next_stage(),
-            }
-        }
-    }
-
-    async fn connected(&mut self, socket: Result<Socket, ConnectError>, took: Micros) {
-        let now = self.carrier.clock.now();
-        match socket {
-            Ok(socket) => {
-                self.client.connected(now, took, &mut lock(&self.room));
-                self.talk(socket).await;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no connection");
-                self.client.connect_failed(now, &mut lock(&self.room));
-            }
-        }
-    }
-
-    async fn talk(&mut self, mut socket: Socket) {
-        while !self.over {
-            let Wish::Talk(until) = self.client.wish() else { break };
-            self.set_alarm(Some(until));
-            let client = &mut self.client;
+            self.set_alarm();
+            let (ends, client) = (&mut self.ends, &mut self.client);
             tokio::select! {
                 biased;
                 () = self.alarm.as_mut() => self.tick(),
                 _ = self.stage.changed() => self.next_stage(),
-                incoming = socket.next(|| client.next_outgoing()) => match incoming {
-                    Incoming::Frame(frame) => {
-                        let now = self.carrier.clock.now();
-                        self.client.received(now, &frame, &mut lock(&self.room));
-                    }
-                    Incoming::Closed(code) => return self.lost(code),
-                    Incoming::Broken(problem) => {
-                        lock(&self.room).oracle.malformed(self.client.who(), &problem);
-                        return self.lost(None);
-                    }
-                },
+                (i, happened) = next_happening(ends, client) => self.take(i, happened),
             }
         }
-        if self.over {
-            self.client.take_leave(&mut lock(&self.room));
+    }
+
+    /// Opens and closes until the connections are those that the client wants.
+    fn arrange(&mut self) {
+        for wire in self.client.wires() {
+            if !self.over && !self.ends.iter().any(|(id, _)| *id == wire) {
+                self.ends.push((wire, self.open(wire)));
+            }
         }
-        socket.close(|| self.client.next_outgoing()).await;
-        self.lost(None);
+        for i in (0..self.ends.len()).rev() {
+            let (wire, end) = &self.ends[i];
+            if self.client.wish(*wire) != Wish::HangUp || matches!(end, End::Closing(_)) {
+                continue;
+            }
+            let (wire, end) = self.ends.swap_remove(i);
+            // Whatever was still being opened is not wanted any more.
+            if let End::Open(socket) = end {
+                let mut words: Vec<Bytes> = std::iter::from_fn(|| self.client.next_outgoing(wire)).collect();
+                words.reverse();
+                let closing = async move { socket.close(|| words.pop()).await };
+                self.ends.push((wire, End::Closing(Box::pin(closing))));
+            }
+        }
+    }
+
+    fn open(&self, wire: u32) -> End {
+        let (carrier, clone) = (self.carrier.clone(), self.clone);
+        End::Opening(Box::pin(async move {
+            // Closed never; and if it were, there would be no bound to keep.
+            let _permit = carrier.handshakes.acquire().await;
+            let begun = carrier.clock.now();
+            let socket = Socket::open(carrier.target(clone, wire), carrier.codec).await;
+            (socket.map(Box::new), carrier.clock.now() - begun)
+        }))
+    }
+
+    fn take(&mut self, i: usize, happened: Happened) {
+        let wire = self.ends[i].0;
+        let now = self.carrier.clock.now();
+        let mut room = lock(&self.room);
+        match happened {
+            Happened::Opened((Ok(socket), took)) => {
+                self.ends[i].1 = End::Open(socket);
+                self.client.connected(now, wire, took, &mut room);
+            }
+            Happened::Opened((Err(error), _)) => {
+                tracing::debug!(%error, "no connection");
+                self.ends.swap_remove(i);
+                self.client.connect_failed(now, wire, &mut room);
+            }
+            Happened::Came(Incoming::Frame(frame)) => self.client.received(now, wire, &frame, &mut room),
+            Happened::Came(Incoming::Closed(code)) => {
+                self.ends.swap_remove(i);
+                self.client.lost(now, wire, code, &mut room);
+            }
+            Happened::Came(Incoming::Broken(problem)) => {
+                self.ends.swap_remove(i);
+                room.oracle.malformed(self.client.who(), &problem);
+                self.client.lost(now, wire, None, &mut room);
+            }
+            Happened::Gone => drop(self.ends.swap_remove(i)),
+        }
     }
 
     fn tick(&mut self) {
         // An alarm that rang is set anew, even to the same time.
         self.set_to = 0;
-        self.client.tick(self.carrier.clock.now(), &mut lock(&self.room));
-    }
-
-    fn lost(&mut self, code: Option<u16>) {
         if !self.over {
-            self.client.lost(self.carrier.clock.now(), code, &mut lock(&self.room));
+            self.client.tick(self.carrier.clock.now(), &mut lock(&self.room));
         }
     }
 
     fn next_stage(&mut self) {
+        let now = self.carrier.clock.now();
         match *self.stage.borrow_and_update() {
             Stage::Gathering => {}
             Stage::Playing(start) => self.client.start(start),
             Stage::Cut => self.client.cut_short(),
-            Stage::Over => self.over = true,
+            Stage::Over => {
+                self.over = true;
+                return self.client.take_leave(now, &mut lock(&self.room));
+            }
         }
-        self.client.tick(self.carrier.clock.now(), &mut lock(&self.room));
+        self.client.tick(now, &mut lock(&self.room));
     }
 
-    fn set_alarm(&mut self, at: Option<Micros>) {
-        let at = at.unwrap_or(NEVER).min(NEVER);
+    fn set_alarm(&mut self) {
+        let wanted = self.client.alarm().filter(|_| !self.over);
+        let at = wanted.unwrap_or(NEVER).min(NEVER);
         if at != self.set_to {
             self.set_to = at;
             self.alarm.as_mut().reset(Instant::from_std(self.carrier.clock.instant(at)));
         }
     }
+}
+
+/// What happens first at any of the connections.
+async fn next_happening(ends: &mut [(u32, End)], client: &mut Client) -> (usize, Happened) {
+    std::future::poll_fn(|cx| {
+        for (i, (wire, end)) in ends.iter_mut().enumerate() {
+            if let Poll::Ready(happened) = end.poll(cx, || client.next_outgoing(*wire)) {
+                return Poll::Ready((i, happened));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

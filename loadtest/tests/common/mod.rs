@@ -158,7 +158,7 @@ pub(crate) fn made_up(drawings: usize) -> String {
 /// Generous with time: the machine may have other things to do.
 pub(crate) fn options(url: &str, clones: usize) -> Options {
     Options {
-        target: url.parse().unwrap(),
+        targets: vec![url.parse().unwrap()],
         clones,
         rooms: RoomChoice::Fresh(1),
         speed: 1.0,
@@ -167,6 +167,7 @@ pub(crate) fn options(url: &str, clones: usize) -> Options {
         jitter: Duration::from_millis(250),
         gather: Duration::from_secs(60),
         settle: Duration::from_secs(60),
+        patience: Duration::from_secs(60),
         max_lag: Duration::from_secs(60),
         journal: None,
     }

@@ -1,0 +1,46 @@
+# syntax=docker/dockerfile:1
+# Enfilade as an image: the page, the binary with the page inside, and next to nothing around it. Runs as nobody in particular.
+#   docker build -t enfilade . && docker run -p 8080:8080 -v enfilade:/data enfilade
+
+FROM node:22-bookworm-slim AS page
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json ./
+COPY web/client/package.json client/
+COPY web/app/package.json app/
+RUN npm ci --no-audit --no-fund
+COPY web ./
+RUN npm --prefix app run build
+
+FROM rust:1.95-bookworm AS binary
+WORKDIR /src
+ENV CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=symbols
+COPY . .
+COPY --from=page /src/web/app/dist web/app/dist
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p enfilade-node --bin enfilade && cp target/release/enfilade /enfilade
+# The data folder, to be owned by whom the node runs as.
+RUN mkdir /data
+
+# For the health check: this image has no shell and no other program.
+FROM busybox:1.37-musl AS busybox
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="Enfilade" \
+      org.opencontainers.image.description="Realtime rooms for people who draw, write and talk together" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=busybox /bin/busybox /usr/bin/wget
+COPY --from=binary /enfilade /usr/bin/enfilade
+COPY --from=binary --chown=65532:65532 /data /data
+ENV ENFILADE_LISTEN=0.0.0.0:8080 \
+    ENFILADE_ADMIN_LISTEN=0.0.0.0:9090 \
+    ENFILADE_DATA_DIR=/data \
+    ENFILADE_LOG_FORMAT=json
+VOLUME /data
+# 9090 is for operators: publish it to nobody else.
+EXPOSE 8080 9090
+USER 65532:65532
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["/usr/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9090/readyz"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/enfilade"]
+CMD ["serve"]

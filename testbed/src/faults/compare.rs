@@ -1,0 +1,85 @@
+//! The same replay on three nodes and on one, both behind HAProxy: what the cluster costs.
+
+use super::inject::Done;
+use super::load::{Crowd, Replayed};
+use super::marks::Marks;
+use super::measure::{Spread, Window};
+use super::report::{self, Comparison, Figures, Measured};
+use super::trial::{self, Outcome, Stage, Theatre, TrialError};
+use crate::cluster::{Network, Shape};
+
+/// What the load tester measures, and what it is called in the table.
+const CLASSES: [(&str, &str); 6] = [
+    ("join", "join → joined"),
+    ("op_accepted", "op → on disk and acknowledged"),
+    ("op_visible_median", "op → visible to the median of the others"),
+    ("op_visible_last", "op → visible to the last of the others"),
+    ("signal_visible", "signal → visible to each of the others"),
+    ("send_lag", "the generator's own lag"),
+];
+
+/// # Errors
+/// When one of the two could not be run to its end.
+pub async fn run(stage: &Stage, crowd: &Crowd) -> Result<Comparison, TrialError> {
+    let single = measure(stage, crowd, Shape::Alone).await?;
+    let cluster = measure(stage, crowd, Shape::Together).await?;
+    let what = format!(
+        "{} clients in {} rooms replay `{}` at {} times its speed through HAProxy, without faults. Load tester, servers and load \
+         balancer share the machine.",
+        crowd.clients,
+        crowd.rooms,
+        crowd.session.file_name().unwrap_or_default().to_string_lossy(),
+        crowd.speed,
+    );
+    Ok(Comparison { what, cluster, single })
+}
+
+async fn measure(stage: &Stage, crowd: &Crowd, shape: Shape) -> Result<Measured, TrialError> {
+    let theatre = Theatre::open(stage, shape, Network::Direct, None).await?;
+    let result = play(stage, crowd, &theatre).await;
+    let clean = result.as_ref().is_ok_and(|measured| measured.figures.wrong.is_empty());
+    theatre.close((!clean).then_some("comparison")).await;
+    result
+}
+
+async fn play(stage: &Stage, crowd: &Crowd, theatre: &Theatre) -> Result<Measured, TrialError> {
+    let (load, _) = theatre.fill(crowd).await?;
+    let (replayed, journal) = load.finish().await?;
+    let marks = Marks::create(&theatre.folder.path().join("marks.ndjson"))?;
+    let audit = theatre.audit(&stage.binary, &journal, &marks).await?;
+    // Nothing is broken: everything that happened counts.
+    let felt = trial::observe(&journal, Window { to: u64::MAX, ..Window::default() })?;
+    let latency = latency(&replayed);
+    let outcome = Outcome { replayed, audit, felt, done: Done::default(), patience: stage.patience };
+    let wrong = report::judge_delivery(&outcome);
+    Ok(Measured { figures: Figures::of(&outcome, wrong), latency })
+}
+
+fn latency(replayed: &Replayed) -> Vec<(String, Spread)> {
+    let spread = |class: &str| {
+        let row = replayed.latency_ms.get(class)?;
+        let at = |name: &str| row.get(name).copied().unwrap_or_default();
+        Some(Spread { count: at("count") as usize, p50: at("p50"), p99: at("p99"), max: at("max") })
+    };
+    CLASSES.iter().filter_map(|(class, name)| Some(((*name).to_owned(), spread(class)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_found_by_its_name() {
+        let json = serde_json::json!({
+            "verdict": "held", "seconds": 1.0, "violations": {"counts": {}}, "generator": {"cpu_seconds": 0.1},
+            "counts": {
+                "ops_submitted": 1, "ops_accepted": 1, "ops_seen": 1, "ops_resent": 0, "ops_refused": {}, "signals_seen": 0,
+                "connections_lost": 0,
+            },
+            "latency_ms": {"op_accepted": {"count": 7.0, "p50": 1.0, "p99": 2.0, "max": 3.0, "mean": 1.5}},
+        });
+        let replayed: Replayed = serde_json::from_value(json).unwrap();
+        let expected = Spread { count: 7, p50: 1.0, p99: 2.0, max: 3.0 };
+        assert_eq!(latency(&replayed), [("op → on disk and acknowledged".to_owned(), expected)]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Where programs are.
+
+use std::path::{Path, PathBuf};
+
+/// The program that a variable names, or else the first of this name on the path or in further folders.
+#[must_use]
+pub fn find(variable: &str, name: &str, also_in: &[&str]) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(variable) {
+        return Some(PathBuf::from(named));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let folders = on_path.iter().map(PathBuf::as_path).chain(also_in.iter().map(Path::new));
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// A program of this workspace: the one that a variable names, or the newer of those that were built.
+#[must_use]
+pub fn built(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(variable) {
+        return Some(PathBuf::from(named));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let changed = |program: &PathBuf| program.metadata().and_then(|metadata| metadata.modified()).ok();
+    let programs = ["release", "debug"].map(|profile| target.join(profile).join(name));
+    let newest = programs.into_iter().filter(|program| program.is_file()).max_by_key(changed)?;
+    // Shorter in messages, and the same from any folder.
+    newest.canonicalize().ok()
+}
