@@ -1,12 +1,13 @@
-//! The committer: writes what all rooms of a node have pending, in one commit after the other.
+//! The committers: they write what all rooms of a node have pending, each in one commit after the other. A shard's rooms are always
+//! one committer's, so what a room hands over is written in that order.
 //!
-//! It has no timer: a batch is whatever arrived while the last commit ran. So a quiet room waits for one commit, and a busy
+//! A committer has no timer: a batch is whatever arrived while the last commit ran. So a quiet room waits for one commit, and a busy
 //! node pays for one commit per hundreds of ops.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, StoreError};
+use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
@@ -41,24 +42,29 @@ impl std::fmt::Debug for CommitRequest {
     }
 }
 
-/// The way to a committer. It works until the last of these is dropped.
+/// The way to the committers. They work until the last of these is dropped.
 #[derive(Clone, Debug)]
-pub struct Committer {
-    queue: mpsc::Sender<CommitRequest>,
+pub struct Committers {
+    queues: Arc<[mpsc::Sender<CommitRequest>]>,
 }
 
-impl Committer {
-    /// Starts a committer.
+impl Committers {
+    /// Starts `count` committers (at least one).
     #[must_use]
-    pub fn start(log: Arc<dyn RoomLog>, writer: Incarnation) -> Self {
-        let (queue, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(run(log, writer, requests));
-        Self { queue }
+    pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize) -> Self {
+        let start = |_| {
+            let (queue, requests) = mpsc::channel(QUEUE);
+            tokio::spawn(run(log.clone(), writer, requests));
+            queue
+        };
+        Self { queues: (0..count.max(1)).map(start).collect() }
     }
 
     /// Hands over a batch. Waits only while thousands of other rooms are waiting too.
     pub async fn commit(&self, request: CommitRequest) {
-        if let Err(mpsc::error::SendError(request)) = self.queue.send(request).await {
+        let shard = Shard::of(request.batch.room);
+        let queue = &self.queues[usize::from(shard.number()) % self.queues.len()];
+        if let Err(mpsc::error::SendError(request)) = queue.send(request).await {
             (request.done)(Commit::Failed);
         }
     }

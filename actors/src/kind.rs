@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use enfilade_proto::{Codec, LoggedOp, Op, Role, RoomKind, Seq, Snapshot, UserId};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use board::Board;
@@ -83,7 +84,7 @@ fn unsupported(kind: RoomKind) -> Refusal {
 }
 
 /// What is in a room, to be written when and where there is time for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Contents {
     Board(Arc<[Arc<enfilade_proto::board::Element>]>),
 }
@@ -92,7 +93,7 @@ impl Contents {
     /// The contents as a [`Snapshot`] in a codec. Takes milliseconds for a large room: not for an actor's thread.
     #[must_use]
     pub fn encode(&self, codec: Codec, seq: Seq) -> Bytes {
-        #[derive(serde::Serialize)]
+        #[derive(Serialize)]
         struct Shared<'a> {
             seq: Seq,
             elements: &'a [Arc<enfilade_proto::board::Element>],

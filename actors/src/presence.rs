@@ -4,14 +4,13 @@
 //! another node is not a farewell. Reports are idempotent: hearing one twice changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use enfilade_proto::limits::ROSTER;
 use enfilade_proto::{Member, Presence as Digest, UserId};
-use uuid::Uuid;
+use enfilade_store::Incarnation;
 
-/// An edge, by the incarnation of its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EdgeId(pub Uuid);
+use crate::fingerprint::Fingerprint;
 
 /// How long a person stays after their last connection was lost.
 pub const GRACE_MS: u64 = 15_000;
@@ -23,6 +22,8 @@ const LARGE_PACE_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub struct Presence {
     people: BTreeMap<UserId, Person>,
+    /// Who has a connection at each edge.
+    on_edges: BTreeMap<Incarnation, Fingerprint>,
     /// Those without a connection, by the time when they will have left.
     leaving: BTreeSet<(u64, UserId)>,
     /// What is still to be told.
@@ -31,12 +32,14 @@ pub struct Presence {
     /// How many there were when it was told last.
     counted: usize,
     told_at: Option<u64>,
+    /// The edges are still reporting who is there, and until then nothing is told; then, everything.
+    settles_at: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Person {
     member: Member,
-    edges: BTreeSet<EdgeId>,
+    edges: BTreeSet<Incarnation>,
     /// Their entry in `leaving`.
     leaves_at: Option<u64>,
     /// Whether a digest has told of them.
@@ -45,7 +48,7 @@ struct Person {
 
 impl Presence {
     /// An edge has a connection of this person (with this role).
-    pub fn arrive(&mut self, edge: EdgeId, member: Member) {
+    pub fn arrive(&mut self, edge: Incarnation, member: Member) {
         let id = member.id;
         let changed = self.people.get(&id).is_none_or(|person| person.member != member);
         let person = self.people.entry(id).or_insert_with(|| Person {
@@ -55,7 +58,9 @@ impl Presence {
             announced: false,
         });
         person.member = member;
-        person.edges.insert(edge);
+        if person.edges.insert(edge) {
+            self.on_edges.entry(edge).or_default().add(id.0);
+        }
         if let Some(at) = person.leaves_at.take() {
             self.leaving.remove(&(at, id));
         }
@@ -66,18 +71,24 @@ impl Presence {
     }
 
     /// An edge has no connection of this person any more.
-    pub fn depart(&mut self, edge: EdgeId, user: UserId, now_ms: u64) {
-        if let Some(person) = self.people.get_mut(&user)
-            && person.edges.remove(&edge)
-            && person.edges.is_empty()
-        {
+    pub fn depart(&mut self, edge: Incarnation, user: UserId, now_ms: u64) {
+        let Some(person) = self.people.get_mut(&user).filter(|person| person.edges.contains(&edge)) else {
+            return;
+        };
+        person.edges.remove(&edge);
+        let on_edge = self.on_edges.entry(edge).or_default();
+        on_edge.remove(user.0);
+        if *on_edge == Fingerprint::default() {
+            self.on_edges.remove(&edge);
+        }
+        if person.edges.is_empty() {
             person.leaves_at = Some(now_ms + GRACE_MS);
             self.leaving.insert((now_ms + GRACE_MS, user));
         }
     }
 
     /// Exactly these people are on this edge.
-    pub fn replace(&mut self, edge: EdgeId, members: Vec<Member>, now_ms: u64) {
+    pub fn replace(&mut self, edge: Incarnation, members: Vec<Member>, now_ms: u64) {
         let here: BTreeSet<UserId> = members.iter().map(|member| member.id).collect();
         let gone: Vec<UserId> = self.people.keys().copied().filter(|id| !here.contains(id)).collect();
         for user in gone {
@@ -86,6 +97,12 @@ impl Presence {
         for member in members {
             self.arrive(edge, member);
         }
+    }
+
+    /// The room has a new owner, to whom the edges report one after the other. What is told meanwhile would make people seem to
+    /// leave and come back.
+    pub fn settle_until(&mut self, at_ms: u64) {
+        self.settles_at = Some(at_ms);
     }
 
     /// Takes leave of those whose grace is over.
@@ -100,15 +117,21 @@ impl Presence {
         }
     }
 
+    /// Who has a connection at this edge.
+    #[must_use]
+    pub fn on_edge(&self, edge: Incarnation) -> Fingerprint {
+        self.on_edges.get(&edge).copied().unwrap_or_default()
+    }
+
+    /// Whether everything was told that there is to tell.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.settles_at.is_none() && !self.has_news()
+    }
+
     #[must_use]
     pub fn count(&self) -> usize {
         self.people.len()
-    }
-
-    /// Whether no edge has a connection.
-    #[must_use]
-    pub fn is_deserted(&self) -> bool {
-        self.leaving.len() == self.people.len()
     }
 
     /// Everybody, or how many.
@@ -119,19 +142,35 @@ impl Presence {
         Digest { count: self.people.len() as u64, members, ..Digest::default() }
     }
 
+    /// Some of those who are there, by id, after the one given.
+    #[must_use]
+    pub fn page(&self, after: Option<UserId>, limit: usize) -> Vec<Member> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let people = self.people.range((after, Bound::Unbounded));
+        people.take(limit).map(|(_, person)| person.member.clone()).collect()
+    }
+
     /// When there will be something to do, if nothing happens until then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let grace = self.leaving.first().map(|(at, _)| *at);
-        let digest = self.has_news().then(|| self.told_at.map_or(0, |at| at + self.pace()));
+        let digest = match self.settles_at {
+            Some(at_ms) => Some(at_ms),
+            None => self.has_news().then(|| self.told_at.map_or(0, |at| at + self.pace())),
+        };
         grace.into_iter().chain(digest).min()
     }
 
     /// What changed since it was told last, if anything did and it is time to tell.
     pub fn take_digest(&mut self, now_ms: u64) -> Option<Digest> {
-        if !self.has_news() || self.told_at.is_some_and(|at| now_ms < at + self.pace()) {
+        let settled = match self.settles_at {
+            Some(at_ms) if now_ms < at_ms => return None,
+            settles_at => settles_at.is_some(),
+        };
+        if !settled && (!self.has_news() || self.told_at.is_some_and(|at| now_ms < at + self.pace())) {
             return None;
         }
+        self.settles_at = None;
         self.told_at = Some(now_ms);
         let was_large = std::mem::replace(&mut self.counted, self.people.len()) > ROSTER;
         let joined = std::mem::take(&mut self.joined);
@@ -139,7 +178,7 @@ impl Presence {
         for id in &joined {
             self.people.entry(*id).and_modify(|person| person.announced = true);
         }
-        if was_large || self.people.len() > ROSTER {
+        if settled || was_large || self.people.len() > ROSTER {
             // Crossing the line downwards brings the list that nobody has yet.
             return Some(self.full());
         }
@@ -167,11 +206,12 @@ impl Presence {
 mod tests {
     use enfilade_proto::{DisplayName, Role};
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
-    const HERE: EdgeId = EdgeId(Uuid::from_u128(1));
-    const THERE: EdgeId = EdgeId(Uuid::from_u128(2));
+    const HERE: Incarnation = Incarnation(Uuid::from_u128(1));
+    const THERE: Incarnation = Incarnation(Uuid::from_u128(2));
 
     fn user(n: u128) -> UserId {
         UserId(Uuid::from_u128(n + 1))

@@ -1,9 +1,10 @@
 //! A refusal: why something was not done, in the words of the protocol.
 
 use enfilade_proto::{Error, ErrorCode};
+use serde::{Deserialize, Serialize};
 
 /// The answer to a request that was refused.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[error("{code}: {message}")]
 pub struct Refusal {
     pub code: ErrorCode,

@@ -11,21 +11,21 @@
 mod dedup;
 mod form;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use enfilade_proto::limits::OPS_IN_FLIGHT;
 use enfilade_proto::{
-    ClientId, Epoch, ErrorCode, LoggedOp, Op, OpId, Position, RoomId, RoomKind, Seq, UserId,
+    ClientId, Epoch, ErrorCode, LoggedOp, Member, Op, OpId, Position, RoomId, RoomKind, Seq, UserId,
 };
-use enfilade_store::{Checkpoint, LogRow};
+use enfilade_store::{Checkpoint, Incarnation, LogRow};
 
 use self::dedup::{Dedup, Known};
 pub(crate) use self::form::{CHECKPOINT_FORM, write_row};
 pub use self::form::{CheckpointParts, read_row};
-use crate::bus::{Attached, Notice, RoomEvent, Submission, Writer};
+use crate::bus::{Attached, Notice, RoomEvent, Standing, Submission, Writer, roster};
 use crate::kind::{self, Contents, Kind};
-use crate::presence::{EdgeId, Presence};
+use crate::presence::Presence;
 use crate::refusal::Refusal;
 
 /// Names a request while its answer is being waited for.
@@ -42,9 +42,16 @@ pub enum Input {
     /// Somebody wants to see the room; an edge also wants to hear of what happens in it from now on.
     Attach {
         token: Token,
-        edge: Option<EdgeId>,
+        edge: Option<Incarnation>,
+        /// Whether the answer shall have the room's contents.
+        contents: bool,
     },
-    Notice(Notice),
+    Notice {
+        from: Incarnation,
+        notice: Notice,
+    },
+    /// An edge is gone for good.
+    EdgeGone(Incarnation),
     /// The batch in flight is on disk.
     Committed,
     /// The batch in flight was certainly not written; the database is not available.
@@ -80,7 +87,7 @@ pub enum Effect {
         attached: Attached,
     },
     Publish {
-        edges: Vec<EdgeId>,
+        to: Audience,
         event: RoomEvent,
     },
     Checkpoint {
@@ -89,6 +96,16 @@ pub enum Effect {
     },
     /// Nobody needs the room; all of it is on disk.
     Sleep,
+}
+
+/// Who is to hear of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Edges(Vec<Incarnation>),
+    /// All edges that are attached: so many that they listen to the room together.
+    Listeners,
+    /// Every edge there is.
+    Everybody,
 }
 
 /// What an operator may change about rooms.
@@ -119,6 +136,17 @@ const PENDING_READS: usize = 1_024;
 /// How long a client may be away before the stroke it was drawing is closed for it.
 const ABANDONED_MS: u64 = 5_000;
 
+/// An edge that has not said for this long where it stands is not there any more; its farewell was lost.
+const EDGE_SILENT_MS: u64 = 30_000;
+
+/// With more edges than this, one multicast costs less than a message to each.
+const EDGES_APART: usize = 8;
+
+/// For so long after it was woken a room hears from edges that were with its previous owner,
+const SETTLING_MS: u64 = 5_000;
+/// and after so long it tells who is there.
+const SETTLED_MS: u64 = 1_500;
+
 /// Wait before a failed commit is tried again: doubled each time, up to the latter.
 const RETRY_MS: u64 = 50;
 const RETRY_MOST_MS: u64 = 2_000;
@@ -132,7 +160,8 @@ pub struct Room {
     state: Box<dyn Kind>,
     dedup: Dedup,
     presence: Presence,
-    edges: BTreeSet<EdgeId>,
+    /// The edges that are attached, and when they said so last.
+    edges: BTreeMap<Incarnation, u64>,
     /// The last op that was applied; those after `committed` are not durable yet.
     head: Seq,
     committed: Seq,
@@ -142,19 +171,38 @@ pub struct Room {
     pending: Vec<Arc<LoggedOp>>,
     /// Who waits for which seq to be durable, in that order.
     submitters: VecDeque<(Seq, Token)>,
-    readers: VecDeque<Reader>,
+    /// Who waits for a commit that is asked for after they came: for the next one, and for the one in flight.
+    waiting: Waiting,
+    riding: Waiting,
     retry: Option<Retry>,
     /// Writers whose connection was lost, and when what they left unfinished is closed.
     gone: BTreeMap<Writer, u64>,
     checkpoint: CheckpointState,
+    woken_ms: u64,
     last_use_ms: u64,
+}
+
+/// What is told from the state alone would be wrong if another owner had changed it. So it waits until the fence was asked,
+/// and was asked later than the room.
+#[derive(Debug, Default)]
+struct Waiting {
+    readers: Vec<Reader>,
+    refusals: Vec<(Token, Refusal)>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.readers.is_empty() && self.refusals.is_empty()
+    }
 }
 
 #[derive(Debug)]
 struct Reader {
     seq: Seq,
     token: Token,
-    contents: Contents,
+    contents: Option<Contents>,
+    /// Whether the edge was attached before.
+    known: bool,
 }
 
 #[derive(Debug)]
@@ -214,16 +262,18 @@ impl Room {
             state,
             dedup,
             presence: Presence::default(),
-            edges: BTreeSet::new(),
+            edges: BTreeMap::new(),
             head: seq,
             committed: seq,
             in_flight: None,
             pending: Vec::new(),
             submitters: VecDeque::new(),
-            readers: VecDeque::new(),
+            waiting: Waiting::default(),
+            riding: Waiting::default(),
             retry: None,
             gone: BTreeMap::new(),
             checkpoint: CheckpointState { seq, bytes, ..CheckpointState::default() },
+            woken_ms: now_ms,
             last_use_ms: now_ms,
         };
         rows.iter().try_for_each(|row| room.replay(row))?;
@@ -259,8 +309,9 @@ impl Room {
     pub fn handle(&mut self, now_ms: u64, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Submit { token, submission } => self.submit(now_ms, token, submission, effects),
-            Input::Attach { token, edge } => self.attach(now_ms, token, edge, effects),
-            Input::Notice(notice) => self.notice(now_ms, notice),
+            Input::Attach { token, edge, contents } => self.attach(now_ms, token, edge, contents, effects),
+            Input::Notice { from, notice } => self.notice(now_ms, from, notice, effects),
+            Input::EdgeGone(edge) => self.detach(now_ms, edge, effects),
             Input::Committed => self.committed(effects),
             Input::CommitFailed => self.commit_failed(now_ms),
             Input::CheckpointWritten { seq, bytes } => self.checkpoint_written(seq, bytes),
@@ -270,6 +321,7 @@ impl Room {
             }
             Input::Tick => self.tick(now_ms, effects),
         }
+        self.presence.expire(now_ms);
         if !self.edges.is_empty() || self.presence.count() > 0 {
             self.last_use_ms = now_ms;
         }
@@ -282,18 +334,23 @@ impl Room {
 
     fn submit(&mut self, now_ms: u64, token: Token, submission: Submission, effects: &mut Vec<Effect>) {
         self.last_use_ms = now_ms;
-        match self.dedup.look_up(submission.writer, submission.op_id) {
-            Known::Applied(seq) if seq <= self.committed => effects.push(Effect::Accept { token, seq }),
-            Known::Applied(seq) => self.await_seq(seq, token),
+        let refusal = match self.dedup.look_up(submission.writer, submission.op_id) {
+            Known::Applied(seq) if seq <= self.committed => {
+                return effects.push(Effect::Accept { token, seq });
+            }
+            Known::Applied(seq) => return self.await_seq(seq, token),
             Known::Expired => {
-                let refusal =
-                    Refusal::new(ErrorCode::OpExpired, "too many ops of this client came after this one");
-                effects.push(Effect::Refuse { token, refusal });
+                Refusal::new(ErrorCode::OpExpired, "too many ops of this client came after this one")
             }
             Known::New => match self.accept(now_ms, submission) {
-                Ok(seq) => self.await_seq(seq, token),
-                Err(refusal) => effects.push(Effect::Refuse { token, refusal }),
+                Ok(seq) => return self.await_seq(seq, token),
+                Err(refusal) => refusal,
             },
+        };
+        if refusal.code == ErrorCode::Busy {
+            effects.push(Effect::Refuse { token, refusal });
+        } else {
+            self.waiting.refusals.push((token, refusal));
         }
     }
 
@@ -301,7 +358,7 @@ impl Room {
         if self.pending.len() >= PENDING_OPS {
             return Err(Refusal::busy("too many ops are waiting in this room", 200));
         }
-        let Submission { writer, role, op_id, op, weight } = submission;
+        let Submission { writer, role, op_id, op, weight, .. } = submission;
         // Its ops are not remembered by id, so whoever used it would have them applied twice.
         if writer.client == ClientId::ROOM {
             return Err(Refusal::new(ErrorCode::InvalidRequest, "the nil client is the room's own"));
@@ -342,30 +399,81 @@ impl Room {
         self.submitters.insert(place, (seq, token));
     }
 
-    fn attach(&mut self, now_ms: u64, token: Token, edge: Option<EdgeId>, effects: &mut Vec<Effect>) {
-        if self.readers.len() >= PENDING_READS {
+    fn attach(
+        &mut self,
+        now_ms: u64,
+        token: Token,
+        edge: Option<Incarnation>,
+        contents: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.waiting.readers.len() + self.riding.readers.len() >= PENDING_READS {
             let refusal = Refusal::busy("too many joins are waiting in this room", 200);
             effects.push(Effect::Refuse { token, refusal });
             return;
         }
         self.last_use_ms = now_ms;
-        self.edges.extend(edge);
-        let contents = match self.readers.back() {
-            Some(reader) if reader.seq == self.head => reader.contents.clone(),
-            _ => self.state.snapshot(),
-        };
-        self.readers.push_back(Reader { seq: self.head, token, contents });
+        let known = edge.is_none_or(|edge| self.edges.insert(edge, now_ms).is_some());
+        if !known {
+            self.tell_edges(effects);
+            if !contents {
+                // It has a mirror: it was with the owner before us, and is about to say who is there.
+                self.settle(now_ms);
+            }
+        }
+        let contents = contents.then(|| {
+            let latest = self.riding.readers.iter().chain(&self.waiting.readers).rev();
+            latest
+                .take_while(|reader| reader.seq == self.head)
+                .find_map(|reader| reader.contents.clone())
+                .unwrap_or_else(|| self.state.snapshot())
+        });
+        self.waiting.readers.push(Reader { seq: self.head, token, contents, known });
     }
 
-    fn notice(&mut self, now_ms: u64, notice: Notice) {
+    fn detach(&mut self, now_ms: u64, edge: Incarnation, effects: &mut Vec<Effect>) {
+        self.presence.replace(edge, Vec::new(), now_ms);
+        if self.edges.remove(&edge).is_some() {
+            self.tell_edges(effects);
+        }
+    }
+
+    /// Tells the edges of each other, because signals go between them. One that is alone knows.
+    fn tell_edges(&self, effects: &mut Vec<Effect>) {
+        if !self.edges.is_empty() {
+            // Whoever does not listen yet must hear of this.
+            let to = Audience::Edges(self.edges.keys().copied().collect());
+            effects.push(Effect::Publish { to, event: self.edges_event() });
+        }
+    }
+
+    /// The edges are telling a new owner, one after the other, who is there.
+    fn settle(&mut self, now_ms: u64) {
+        if now_ms < self.woken_ms + SETTLING_MS {
+            self.presence.settle_until((self.woken_ms + SETTLED_MS).max(now_ms));
+        }
+    }
+
+    fn edges_event(&self) -> RoomEvent {
+        let edges = self.edges.keys().copied().collect();
+        RoomEvent::Edges { edges, multicast: self.edges.len() > EDGES_APART }
+    }
+
+    fn notice(&mut self, now_ms: u64, edge: Incarnation, notice: Notice, effects: &mut Vec<Effect>) {
         match notice {
-            Notice::Arrived { edge, members } => {
+            // Whom an edge has that is not attached, it tells when it is. Until then nobody would notice if it died.
+            Notice::Arrived(_) | Notice::Departed(_) | Notice::Present(_)
+                if !self.edges.contains_key(&edge) => {}
+            Notice::Arrived(members) => {
                 members.into_iter().for_each(|member| self.presence.arrive(edge, member));
             }
-            Notice::Departed { edge, users } => {
+            Notice::Departed(users) => {
                 users.into_iter().for_each(|user| self.presence.depart(edge, user, now_ms));
             }
-            Notice::Present { edge, members } => self.presence.replace(edge, members, now_ms),
+            Notice::Present(members) => {
+                self.presence.replace(edge, members, now_ms);
+                self.settle(now_ms);
+            }
             Notice::WriterBack(writer) => {
                 self.gone.remove(&writer);
             }
@@ -378,12 +486,37 @@ impl Room {
                 self.gone.remove(&writer);
                 self.state.notice(writer, &signal.key, &signal.body);
             }
-            Notice::Detached { edge } => {
-                self.presence.replace(edge, Vec::new(), now_ms);
-                self.edges.remove(&edge);
-            }
+            Notice::Standing(standing) => self.standing(now_ms, edge, standing, effects),
+            Notice::Detached => self.detach(now_ms, edge, effects),
         }
         self.close_abandoned(now_ms);
+    }
+
+    /// An edge says what it knows. What was lost on the way to it, or from it, shows here.
+    fn standing(&mut self, now_ms: u64, edge: Incarnation, standing: Standing, effects: &mut Vec<Effect>) {
+        let mut tell = |event| effects.push(Effect::Publish { to: Audience::Edges(vec![edge]), event });
+        let known = self.edges.get_mut(&edge).map(|heard_ms| *heard_ms = now_ms).is_some();
+        let Standing { position, here, people, edges } = standing;
+        if !known || position.epoch != self.epoch || here != self.presence.on_edge(edge) {
+            return tell(RoomEvent::OwnerLost);
+        }
+        if position.seq < self.committed {
+            tell(RoomEvent::Head(self.committed));
+        }
+        if edges != self.edges.keys().map(|edge| edge.0).collect() {
+            tell(self.edges_event());
+        }
+        let presence = self.presence.full();
+        if self.presence.is_told() && people != roster(&presence) {
+            tell(RoomEvent::Presence(presence));
+        }
+    }
+
+    fn drop_silent_edges(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let silent =
+            |(edge, heard_ms): (&Incarnation, &u64)| (now_ms >= heard_ms + EDGE_SILENT_MS).then_some(*edge);
+        let silent: Vec<Incarnation> = self.edges.iter().filter_map(silent).collect();
+        silent.into_iter().for_each(|edge| self.detach(now_ms, edge, effects));
     }
 
     fn committed(&mut self, effects: &mut Vec<Effect>) {
@@ -392,20 +525,25 @@ impl Room {
         let first = self.committed.next();
         self.committed = Seq(self.committed.0 + ops.len() as u64);
         if !ops.is_empty() {
-            self.publish(RoomEvent::Ops { epoch: self.epoch, first, ops: ops.into() }, effects);
+            self.publish(RoomEvent::Ops { first, ops: ops.into() }, effects);
         }
         while let Some((seq, token)) = self.submitters.pop_front_if(|(seq, _)| *seq <= self.committed) {
             effects.push(Effect::Accept { token, seq });
         }
-        while let Some(reader) = self.readers.pop_front_if(|reader| reader.seq <= self.committed) {
+        let Waiting { readers, refusals } = std::mem::take(&mut self.riding);
+        for reader in readers {
             let attached = Attached {
                 kind: self.kind_name,
                 position: Position { epoch: self.epoch, seq: reader.seq },
                 contents: reader.contents,
                 presence: self.presence.full(),
+                edges: self.edges.keys().copied().collect(),
+                multicast: self.edges.len() > EDGES_APART,
+                known: reader.known,
             };
             effects.push(Effect::Attached { token: reader.token, attached });
         }
+        effects.extend(refusals.into_iter().map(|(token, refusal)| Effect::Refuse { token, refusal }));
     }
 
     fn commit_failed(&mut self, now_ms: u64) {
@@ -415,11 +553,12 @@ impl Room {
 
     /// Commits what is waiting as soon as nothing is being committed. No timer: the batch is what came meanwhile.
     fn commit_next(&mut self, effects: &mut Vec<Effect>) {
-        let wanted = !self.pending.is_empty() || !self.readers.is_empty();
+        let wanted = !self.pending.is_empty() || !self.waiting.is_empty();
         if self.in_flight.is_none() && wanted {
             let ops = std::mem::take(&mut self.pending);
             effects.push(Effect::Commit { first: self.committed.next(), ops: ops.clone() });
             self.in_flight = Some(ops);
+            self.riding = std::mem::take(&mut self.waiting);
         }
     }
 
@@ -479,7 +618,7 @@ impl Room {
     }
 
     fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        self.presence.expire(now_ms);
+        self.drop_silent_edges(now_ms, effects);
         self.close_abandoned(now_ms);
         self.retry_commit(now_ms, effects);
         if self.is_idle() && now_ms >= self.last_use_ms + self.settings.idle_ms {
@@ -498,7 +637,7 @@ impl Room {
             && self.gone.is_empty()
             && self.in_flight.is_none()
             && self.pending.is_empty()
-            && self.readers.is_empty()
+            && self.waiting.is_empty()
             && !self.checkpoint.under_way()
     }
 
@@ -509,13 +648,26 @@ impl Room {
         let retry = self.retry.as_ref().map(|retry| retry.at_ms).filter(|at| *at != u64::MAX);
         let idle_ms = self.last_use_ms + self.settings.idle_ms;
         let sleep = self.is_idle().then_some(idle_ms.max(self.checkpoint.not_before_ms));
-        [abandoned, retry, sleep, self.presence.next_deadline()].into_iter().flatten().min()
+        let silent = self.edges.values().min().map(|heard_ms| heard_ms + EDGE_SILENT_MS);
+        [abandoned, retry, sleep, silent, self.presence.next_deadline()].into_iter().flatten().min()
     }
 
     fn publish(&self, event: RoomEvent, effects: &mut Vec<Effect>) {
         if !self.edges.is_empty() {
-            effects.push(Effect::Publish { edges: self.edges.iter().copied().collect(), event });
+            let apart = self.edges.len() <= EDGES_APART;
+            let to = if apart {
+                Audience::Edges(self.edges.keys().copied().collect())
+            } else {
+                Audience::Listeners
+            };
+            effects.push(Effect::Publish { to, event });
         }
+    }
+
+    /// Some of those who are here, by id, after the one given.
+    #[must_use]
+    pub fn people(&self, after: Option<UserId>, limit: usize) -> Vec<Member> {
+        self.presence.page(after, limit)
     }
 
     /// For operators and tests.

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enfilade_proto::{Epoch, RoomId, RoomKind, Seq};
-use enfilade_store::{Batch, Checkpoint, LogRow};
+use enfilade_proto::{Epoch, Member, RoomId, RoomKind, Seq, UserId};
+use enfilade_store::{Batch, Checkpoint, Incarnation, LogRow};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::bus::{Attached, Notice, Submission};
+use crate::bus::{Attached, Notice, Refused, Submission, Ticket};
 use crate::committer::{Commit, CommitRequest};
 use crate::host::Deps;
-use crate::presence::EdgeId;
 use crate::refusal::Refusal;
+use crate::reply::Reply;
 use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
 
 /// How many bytes of log are read at a time while a room wakes up.
@@ -24,21 +24,53 @@ const READ_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(crate) enum RoomMessage {
-    Submit {
-        submission: Submission,
-        reply: oneshot::Sender<Result<Seq, Refusal>>,
-        admission: Admission,
+    Submit(Submitted),
+    Attach(Looking),
+    Notice {
+        from: Incarnation,
+        notice: Notice,
     },
-    Attach {
-        edge: Option<EdgeId>,
-        reply: oneshot::Sender<Result<Attached, Refusal>>,
-    },
-    Notice(Notice),
+    EdgeGone(Incarnation),
     Committed(Commit),
     /// Its seq and its bytes, if it was written.
     CheckpointWritten(Option<(Seq, u64)>),
     Tick,
+    People {
+        after: Option<UserId>,
+        limit: usize,
+        reply: Reply<Vec<Member>>,
+    },
     Inspect(oneshot::Sender<Inspection>),
+}
+
+/// An op, and what it has to come after.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) from: Incarnation,
+    pub(crate) ticket: Ticket,
+    pub(crate) after: Option<Ticket>,
+    pub(crate) submission: Submission,
+    pub(crate) reply: Reply<Seq>,
+    pub(crate) admission: Admission,
+}
+
+/// Somebody who wants to see the room.
+#[derive(Debug)]
+pub(crate) struct Looking {
+    pub(crate) edge: Option<Incarnation>,
+    pub(crate) contents: bool,
+    pub(crate) reply: Reply<Attached>,
+}
+
+impl RoomMessage {
+    /// Answers no, if it wants an answer.
+    pub(crate) fn refuse(self, refused: &Refused) {
+        match self {
+            Self::Submit(submitted) => submitted.reply.send(Err(refused.clone())),
+            Self::Attach(looking) => looking.reply.send(Err(refused.clone())),
+            _ => {}
+        }
+    }
 }
 
 /// The room taken up by a message, from before it enters the mailbox until it is answered.
@@ -63,8 +95,10 @@ pub(crate) struct RoomState {
     deps: Arc<Deps>,
     room: Room,
     next_token: u64,
-    submitters: BTreeMap<Token, (oneshot::Sender<Result<Seq, Refusal>>, Admission)>,
-    readers: BTreeMap<Token, oneshot::Sender<Result<Attached, Refusal>>>,
+    /// The op that came last from each edge.
+    streams: BTreeMap<Incarnation, Ticket>,
+    submitters: BTreeMap<Token, (Reply<Seq>, Admission)>,
+    readers: BTreeMap<Token, Reply<Attached>>,
     timer: Option<Timer>,
 }
 
@@ -98,6 +132,7 @@ impl Actor for RoomActor {
             deps,
             room,
             next_token: 0,
+            streams: BTreeMap::new(),
             submitters: BTreeMap::new(),
             readers: BTreeMap::new(),
             timer: None,
@@ -130,16 +165,16 @@ impl Drop for RoomState {
 }
 
 /// Reads a room from the database, after everything that a predecessor may have left in the committer.
-async fn load(args: &RoomArgs) -> Result<Room, Refusal> {
+async fn load(args: &RoomArgs) -> Result<Room, ActorProcessingErr> {
     let deps = &args.deps;
     let (done, outcome) = oneshot::channel();
     let batch = empty_batch(args.id, args.epoch, Seq(1));
-    deps.committer.commit(CommitRequest { batch, done: Box::new(|commit| _ = done.send(commit)) }).await;
+    deps.committers.commit(CommitRequest { batch, done: Box::new(|commit| _ = done.send(commit)) }).await;
     match outcome.await {
         Ok(Commit::Done) => {}
-        Ok(Commit::Fenced) => return Err(Refusal::busy("the room has another owner", 100)),
+        Ok(Commit::Fenced) => return Err(Box::new(Outdated::Fenced)),
         Ok(Commit::Failed | Commit::Unknown) | Err(_) => {
-            return Err(Refusal::busy("the database does not answer", 500));
+            return Err(Box::new(Refusal::busy("the database does not answer", 500)));
         }
     }
     let checkpoint = deps.log.checkpoint(args.id).await.map_err(|error| unreadable(args.id, &error))?;
@@ -149,7 +184,7 @@ async fn load(args: &RoomArgs) -> Result<Room, Refusal> {
     let now_ms = deps.clock.now_ms();
     // A large board takes a good part of a second to read.
     let work = move || Room::load(id, kind, epoch, settings, checkpoint.as_ref(), &rows, now_ms);
-    tokio::task::spawn_blocking(work).await.map_err(|error| unreadable(id, &error))?
+    Ok(deps.offload.run(work).await.map_err(|error| unreadable(id, &error))??)
 }
 
 async fn read_log(deps: &Deps, room: RoomId, mut after: Seq) -> Result<Vec<LogRow>, Refusal> {
@@ -175,17 +210,31 @@ impl RoomState {
     /// What a message means to the room. `Err` ends the actor: its supervisor starts it anew from the log.
     fn read(&mut self, message: RoomMessage) -> Result<Option<Input>, ActorProcessingErr> {
         Ok(Some(match message {
-            RoomMessage::Submit { submission, reply, admission } => {
+            RoomMessage::Submit(submitted) => {
+                let Submitted { from, ticket, after, submission, reply, admission } = submitted;
+                if after.is_some() && self.streams.get(&from).copied() != after {
+                    // The one before it was lost on the way; both come again.
+                    reply.send(Err(Refused::Gone));
+                    return Ok(None);
+                }
+                self.streams.insert(from, ticket);
+                if let Some(trace) = &submission.trace {
+                    tracing::info!(traceparent = trace.0, room = %self.id, %from, "the owner has the op");
+                }
                 let token = self.token();
                 self.submitters.insert(token, (reply, admission));
                 Input::Submit { token, submission }
             }
-            RoomMessage::Attach { edge, reply } => {
+            RoomMessage::Attach(Looking { edge, contents, reply }) => {
                 let token = self.token();
                 self.readers.insert(token, reply);
-                Input::Attach { token, edge }
+                Input::Attach { token, edge, contents }
             }
-            RoomMessage::Notice(notice) => Input::Notice(notice),
+            RoomMessage::Notice { from, notice } => Input::Notice { from, notice },
+            RoomMessage::EdgeGone(edge) => {
+                self.streams.remove(&edge);
+                Input::EdgeGone(edge)
+            }
             RoomMessage::Committed(Commit::Done) => Input::Committed,
             RoomMessage::Committed(Commit::Failed) => Input::CommitFailed,
             RoomMessage::Committed(Commit::Fenced) => return Err(Box::new(Outdated::Fenced)),
@@ -195,6 +244,10 @@ impl RoomState {
             RoomMessage::Tick => {
                 self.timer = None;
                 Input::Tick
+            }
+            RoomMessage::People { after, limit, reply } => {
+                reply.send(Ok(self.room.people(after, limit)));
+                return Ok(None);
             }
             RoomMessage::Inspect(reply) => {
                 let _ = reply.send(self.room.inspect());
@@ -220,19 +273,19 @@ impl RoomState {
                 };
                 let room = myself.clone();
                 let done = Box::new(move |commit| drop(room.cast(RoomMessage::Committed(commit))));
-                self.deps.committer.commit(CommitRequest { batch, done }).await;
+                self.deps.committers.commit(CommitRequest { batch, done }).await;
             }
             Effect::Accept { token, seq } => self.answer(token, Ok(seq)),
             Effect::Refuse { token, refusal } => match self.readers.remove(&token) {
-                Some(reply) => drop(reply.send(Err(refusal))),
+                Some(reply) => reply.send(Err(refusal.into())),
                 None => self.answer(token, Err(refusal)),
             },
             Effect::Attached { token, attached } => {
                 if let Some(reply) = self.readers.remove(&token) {
-                    let _ = reply.send(Ok(attached));
+                    reply.send(Ok(attached));
                 }
             }
-            Effect::Publish { edges, event } => self.deps.bus.publish(self.id, &edges, event),
+            Effect::Publish { to, event } => self.deps.publish(self.id, self.epoch, to, event),
             Effect::Checkpoint { seq, parts } => self.write_checkpoint(myself.clone(), seq, parts),
             Effect::Sleep => myself.stop(Some("idle".to_owned())),
         }
@@ -240,7 +293,7 @@ impl RoomState {
 
     fn answer(&mut self, token: Token, result: Result<Seq, Refusal>) {
         if let Some((reply, _admission)) = self.submitters.remove(&token) {
-            let _ = reply.send(result);
+            reply.send(result.map_err(Refused::from));
         }
     }
 
@@ -248,7 +301,7 @@ impl RoomState {
         let (room, epoch, deps) = (self.id, self.epoch, self.deps.clone());
         tokio::spawn(async move {
             let at_ms = deps.clock.now_ms();
-            let written = match tokio::task::spawn_blocking(move || parts.write()).await {
+            let written = match deps.offload.run(move || parts.write()).await {
                 Ok(body) => {
                     let bytes = body.len() as u64;
                     let checkpoint = Checkpoint { room, seq, epoch, format: CHECKPOINT_FORM, body, at_ms };

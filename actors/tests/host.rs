@@ -8,60 +8,83 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use enfilade_actors::Refusal;
-use enfilade_actors::bus::{Bus, ClusterEvent, Edge, LocalBus, Notice, RoomEvent, Submission, Writer};
-use enfilade_actors::host::{Clock, Host};
-use enfilade_actors::presence::EdgeId;
+use async_trait::async_trait;
+use enfilade_actors::bus::{ClusterEvent, MemoryBus, Notice, RoomEvent, Submission, Writer};
+use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Probe, Verdict};
+use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
+use enfilade_actors::presence::GRACE_MS;
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::{Refusal, Reply};
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::{
-    ClientId, Coord, DisplayName, ElementId, ErrorCode, Op, OpId, Points, Role, RoomId, RoomKind, Seq,
-    SignalOut, UserId,
+    ClientId, Coord, DisplayName, ElementId, Epoch, ErrorCode, Member, Op, OpId, Points, Role, RoomId,
+    RoomKind, Seq, SignalOut, UserId,
 };
-use enfilade_store::{Directory, Incarnation, NewRoom, Sqlite, SqliteOptions};
+use enfilade_store::{Directory, Incarnation, NewNode, NewRoom, Shard, Sqlite, SqliteOptions};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-const EDGE: EdgeId = EdgeId(Uuid::from_u128(1));
 const ADA: UserId = UserId(Uuid::from_u128(2));
 
 /// An edge that writes down what it hears.
 #[derive(Debug, Default)]
 struct Listener {
     ops: Mutex<Vec<(RoomId, Seq, usize)>>,
+    counts: Mutex<Vec<u64>>,
     owners_lost: AtomicU64,
 }
 
 impl Edge for Listener {
-    fn room_event(&self, room: RoomId, event: RoomEvent) {
+    fn room_event(&self, room: RoomId, _: Epoch, event: RoomEvent) -> bool {
         match event {
-            RoomEvent::Ops { first, ops, .. } => self.ops.lock().unwrap().push((room, first, ops.len())),
+            RoomEvent::Ops { first, ops } => self.ops.lock().unwrap().push((room, first, ops.len())),
             RoomEvent::OwnerLost => {
                 self.owners_lost.fetch_add(1, Ordering::Relaxed);
             }
-            RoomEvent::Presence(_) => {}
+            RoomEvent::Presence(presence) => self.counts.lock().unwrap().push(presence.count),
+            RoomEvent::Edges { .. } | RoomEvent::Head(_) => {}
         }
+        true
     }
 
     fn signals(&self, _: RoomId, _: Vec<SignalOut>) {}
 
     fn cluster_event(&self, _: ClusterEvent) {}
+
+    fn moved(&self, _: &[(Shard, Epoch)]) {}
+
+    fn compare_notes(&self) {}
 }
 
-#[derive(Debug, Default)]
-struct TestClock(AtomicU64);
+/// Time as it passes, and what a test adds to it.
+#[derive(Debug)]
+struct TestClock {
+    start: Instant,
+    added_ms: AtomicU64,
+}
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.start.elapsed().as_millis() as u64 + self.added_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// There is nobody else.
+#[derive(Debug)]
+struct NobodyElse;
+
+#[async_trait]
+impl Probe for NobodyElse {
+    async fn probe(&self, _: Incarnation, _: &str) -> Verdict {
+        Verdict::Gone
     }
 }
 
 struct Node {
     host: Host,
-    bus: Arc<LocalBus>,
+    cluster: Cluster,
     store: Arc<Sqlite>,
     listener: Arc<Listener>,
     clock: Arc<TestClock>,
@@ -76,17 +99,40 @@ impl Node {
     async fn start_in(folder: TempDir) -> Self {
         let options = SqliteOptions { migrate: true, ..SqliteOptions::default() };
         let store = Arc::new(Sqlite::open(folder.path().join("test.db"), options).await.unwrap());
-        let bus = Arc::new(LocalBus::default());
-        let clock = Arc::new(TestClock(AtomicU64::new(1_000)));
-        let settings = RoomSettings { idle_ms: 50, ..RoomSettings::default() };
-        let writer = Incarnation(Uuid::new_v4());
-        let host = Host::start(store.clone(), store.clone(), bus.clone(), clock.clone(), settings, writer)
-            .await
-            .unwrap();
+        let clock = Arc::new(TestClock { start: Instant::now(), added_ms: AtomicU64::new(1_000) });
+        let me = Incarnation(Uuid::new_v4());
+        let host = Host::start(HostArgs {
+            me,
+            log: store.clone(),
+            directory: store.clone(),
+            clock: clock.clone(),
+            settings: RoomSettings { idle_ms: 50, ..RoomSettings::default() },
+            committers: 1,
+            offload: Offload::Thread,
+        })
+        .await
+        .unwrap();
+        let cluster = Cluster::start(ClusterArgs {
+            node: NewNode {
+                incarnation: me,
+                name: "one".into(),
+                address: "nowhere:1".into(),
+                version: "1".into(),
+                host: true,
+                edge: true,
+            },
+            ownership: store.clone(),
+            bus: Arc::new(MemoryBus::alone(me)),
+            clock: clock.clone(),
+            probe: Arc::new(NobodyElse),
+            host: Some(host.clone()),
+        })
+        .await
+        .unwrap();
         let listener = Arc::new(Listener::default());
         let edge: Arc<dyn Edge> = listener.clone();
-        bus.connect(&host, Arc::downgrade(&edge));
-        Self { host, bus, store, listener, clock, folder }
+        cluster.connect(Arc::downgrade(&edge));
+        Self { host, cluster, store, listener, clock, folder }
     }
 
     async fn board(&self) -> RoomId {
@@ -107,8 +153,9 @@ impl Node {
             pressure: None,
         });
         let writer = Writer { author: ADA, client: ClientId(Uuid::from_u128(client)) };
-        let submission = Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100 };
-        self.bus.submit(room, submission).await?.wait().await
+        let submission =
+            Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100, trace: None };
+        self.cluster.submit(room, submission)?.wait().await
     }
 
     /// As a client does: the same op again, until there is an answer.
@@ -127,6 +174,12 @@ impl Node {
         self.host.kill(room);
         eventually("the owner is lost", || self.listener.owners_lost.load(Ordering::Relaxed) > before).await;
     }
+
+    /// Lets time pass; whatever is asked of a room, it looks at the clock.
+    fn pass(&self, room: RoomId, ms: u64) {
+        self.clock.added_ms.fetch_add(ms, Ordering::Relaxed);
+        self.cluster.notify(room, Notice::Departed(Vec::new()));
+    }
 }
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -144,16 +197,16 @@ async fn what_was_accepted_is_there_after_a_restart_of_the_process() {
     for op_id in 1..=20 {
         assert_eq!(node.draw(room, 7, op_id).await, Ok(Seq(op_id)));
     }
-    let Node { host, bus, store, folder, .. } = node;
-    host.stop().await;
+    let Node { cluster, store, folder, .. } = node;
+    cluster.stop().await;
     store.close().await;
-    drop((host, bus));
+    drop(cluster);
     let node = Node::start_in(folder).await;
     assert_eq!(node.draw(room, 7, 20).await, Ok(Seq(20)), "recognised");
     assert_eq!(node.draw(room, 7, 21).await, Ok(Seq(21)));
-    let attached = node.bus.attach(room, EDGE).await.unwrap();
+    let attached = node.cluster.attach(room, true).await.unwrap();
     assert_eq!(attached.position.seq, Seq(21));
-    assert_eq!(attached.contents.to_snapshot(Seq(21)).elements.unwrap().0.len(), 21);
+    assert_eq!(attached.contents.unwrap().to_snapshot(Seq(21)).elements.unwrap().0.len(), 21);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +221,7 @@ async fn a_room_that_does_not_exist_is_not_woken() {
     let node = Node::start().await;
     let nowhere = RoomId(Uuid::new_v4());
     assert_eq!(node.draw(nowhere, 7, 1).await.unwrap_err().code, ErrorCode::RoomNotFound);
-    assert_eq!(node.bus.attach(nowhere, EDGE).await.unwrap_err().code, ErrorCode::RoomNotFound);
+    assert_eq!(node.cluster.attach(nowhere, true).await.unwrap_err().code, ErrorCode::RoomNotFound);
     assert_eq!(node.host.awake(), 0);
 }
 
@@ -231,7 +284,7 @@ async fn a_room_that_crashes_again_and_again_is_set_aside_until_an_operator_rele
     let refusal = node.draw(room, 7, 6).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::RoomUnavailable);
     assert!(refusal.retry_after_ms.is_some());
-    assert_eq!(node.bus.attach(room, EDGE).await.unwrap_err().code, ErrorCode::RoomUnavailable);
+    assert_eq!(node.cluster.attach(room, true).await.unwrap_err().code, ErrorCode::RoomUnavailable);
     assert_eq!(node.draw(neighbour, 7, 1).await, Ok(Seq(1)));
     node.host.release(room);
     assert_eq!(node.draw(room, 7, 6).await, Ok(Seq(6)), "nothing was lost meanwhile");
@@ -241,13 +294,11 @@ async fn a_room_that_crashes_again_and_again_is_set_aside_until_an_operator_rele
 async fn an_idle_room_goes_to_sleep_and_wakes_with_everything() {
     let node = Node::start().await;
     let room = node.board().await;
-    node.bus.attach(room, EDGE).await.unwrap();
+    node.cluster.attach(room, true).await.unwrap();
     node.draw(room, 7, 1).await.unwrap();
-    node.clock.0.fetch_add(10_000, Ordering::Relaxed);
-    node.bus.notify(room, Notice::Detached { edge: EDGE });
-    node.clock.0.fetch_add(10_000, Ordering::Relaxed);
-    // Whatever is asked of it, it looks at the clock.
-    node.bus.notify(room, Notice::Departed { edge: EDGE, users: Vec::new() });
+    node.pass(room, 10_000);
+    node.cluster.notify(room, Notice::Detached);
+    node.pass(room, 10_000);
     eventually("it sleeps", || node.host.awake() == 0).await;
     assert_eq!(node.draw(room, 7, 1).await, Ok(Seq(1)));
     assert_eq!(node.draw(room, 7, 2).await, Ok(Seq(2)));
@@ -257,7 +308,7 @@ async fn an_idle_room_goes_to_sleep_and_wakes_with_everything() {
 async fn an_attached_edge_hears_every_op_in_order() {
     let node = Arc::new(Node::start().await);
     let room = node.board().await;
-    let attached = node.bus.attach(room, EDGE).await.unwrap();
+    let attached = node.cluster.attach(room, true).await.unwrap();
     assert_eq!(attached.position.seq, Seq(0));
     let writers = (1..=10).map(|client| {
         let node = node.clone();
@@ -277,4 +328,24 @@ async fn an_attached_edge_hears_every_op_in_order() {
         assert_eq!(*first, next);
         next = Seq(next.0 + *count as u64);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_died_leaves_no_ghosts() {
+    let node = Node::start().await;
+    let room = node.board().await;
+    node.cluster.attach(room, true).await.unwrap();
+    let far = Incarnation(Uuid::from_u128(9));
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    node.host.attach(room, Some(far), true, Reply::new(|attached| drop(reply.send(attached))));
+    answer.await.unwrap().unwrap();
+    let name = DisplayName::new("Ada").unwrap();
+    node.host.notice(room, far, Notice::Arrived(vec![Member { id: ADA, name, role: Role::Editor }]));
+    eventually("somebody is there", || *node.listener.counts.lock().unwrap() == [1]).await;
+    node.host.edge_gone(far);
+    let inspected = || async { node.host.inspect(room).await.unwrap() };
+    assert_eq!((inspected().await.edges, inspected().await.people), (1, 1), "they may come back");
+    node.pass(room, GRACE_MS);
+    eventually("nobody is there", || node.listener.counts.lock().unwrap().ends_with(&[0])).await;
+    assert_eq!(inspected().await.people, 0);
 }

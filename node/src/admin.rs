@@ -4,25 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use enfilade_actors::cluster::Cluster;
 use enfilade_actors::host::Host;
 use enfilade_proto::{RoomId, Seq};
-use enfilade_store::RoomLog;
+use enfilade_store::{NodeRow, RoomLog};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::drain::Drain;
+use crate::probe::INCARNATION;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
-    pub(crate) host: Host,
+    pub(crate) cluster: Cluster,
+    /// None: no rooms run here.
+    pub(crate) host: Option<Host>,
     pub(crate) log: Arc<dyn RoomLog>,
     pub(crate) metrics: Option<PrometheusHandle>,
     /// Whether new work is welcome.
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) drain: Arc<Drain>,
 }
 
 /// How long the database may take to say that it is there.
@@ -30,15 +38,60 @@ const DATABASE: Duration = Duration::from_secs(2);
 
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
-        .route("/livez", get(async || "alive\n"))
+        .route("/livez", get(livez))
         // The port is opened when the node has started.
         .route("/startupz", get(async || "started\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/admin/cluster", get(cluster))
+        .route("/admin/drain", post(drain))
         .route("/admin/rooms/{room}", get(inspect))
         .route("/admin/rooms/{room}/restart", post(restart))
         .route("/admin/rooms/{room}/release", post(release))
         .with_state(admin)
+}
+
+/// Says who it is, because others ask: a process that was started anew at this address is not the one before.
+async fn livez(State(admin): State<Admin>) -> Response {
+    ([(INCARNATION, admin.cluster.me().to_string())], "alive\n").into_response()
+}
+
+/// The cluster as this node sees it.
+async fn cluster(State(admin): State<Admin>) -> Json<Value> {
+    let nodes: Vec<Value> =
+        admin.cluster.nodes().into_iter().map(|(row, shards)| describe(&row, shards)).collect();
+    Json(json!({ "me": admin.cluster.me().to_string(), "nodes": nodes }))
+}
+
+/// A node as operators see it.
+pub(crate) fn describe(row: &NodeRow, shards: usize) -> Value {
+    let NodeRow { node, renewal, expired } = row;
+    json!({
+        "incarnation": node.incarnation.to_string(),
+        "name": node.name,
+        "address": node.address,
+        "version": node.version,
+        "edge": node.edge,
+        "host": node.host,
+        "state": renewal.state,
+        "on_bus": renewal.on_bus,
+        "expired": expired,
+        "shards": shards,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Draining {
+    #[serde(default)]
+    wait: bool,
+}
+
+/// Moves everything that is here to other nodes; the process goes on. With `wait` it answers when that is done.
+async fn drain(State(admin): State<Admin>, Query(Draining { wait }): Query<Draining>) -> StatusCode {
+    tracing::warn!("an operator drains the node");
+    let drain = admin.drain.clone();
+    let leaving = tokio::spawn(async move { drain.run().await });
+    if wait && leaving.await.is_ok() { StatusCode::OK } else { StatusCode::ACCEPTED }
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
@@ -59,7 +112,11 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn inspect(State(admin): State<Admin>, Path(room): Path<Uuid>) -> Response {
-    match admin.host.inspect(RoomId(room)).await {
+    let inspection = match &admin.host {
+        Some(host) => host.inspect(RoomId(room)).await,
+        None => None,
+    };
+    match inspection {
         Some(inspection) => Json(inspection).into_response(),
         None => (StatusCode::NOT_FOUND, Json(json!({ "code": "not_awake" }))).into_response(),
     }
@@ -68,13 +125,17 @@ async fn inspect(State(admin): State<Admin>, Path(room): Path<Uuid>) -> Response
 /// Ends the room's actor as a fault would. It starts anew from checkpoint and log; its members notice nothing.
 async fn restart(State(admin): State<Admin>, Path(room): Path<Uuid>) -> StatusCode {
     tracing::warn!(%room, "an operator restarts the room");
-    admin.host.kill(RoomId(room));
+    if let Some(host) = &admin.host {
+        host.kill(RoomId(room));
+    }
     StatusCode::ACCEPTED
 }
 
 /// Gives a room that was set aside another chance.
 async fn release(State(admin): State<Admin>, Path(room): Path<Uuid>) -> StatusCode {
     tracing::warn!(%room, "an operator releases the room");
-    admin.host.release(RoomId(room));
+    if let Some(host) = &admin.host {
+        host.release(RoomId(room));
+    }
     StatusCode::NO_CONTENT
 }

@@ -1,5 +1,7 @@
 //! The commands of the `enfilade` binary.
 
+mod cluster;
+mod export;
 mod seed;
 
 use std::path::PathBuf;
@@ -33,6 +35,18 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         direction: Direction,
+    },
+    /// Look at the cluster
+    Cluster {
+        #[command(subcommand)]
+        what: cluster::Cluster,
+    },
+    /// Write the log of rooms to standard output, for enfilade-check
+    Export {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        which: export::Export,
     },
     /// Fill the database with people and boards to try things with (safe to repeat)
     Seed {
@@ -108,6 +122,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Migrate { direction } => runtime.block_on(migrate(direction)),
+        Command::Export { settings, which } => runtime.block_on(which.run(settings)),
+        Command::Cluster { what } => runtime.block_on(what.run()),
         Command::Seed { settings, what } => {
             let config = settings.load()?.0;
             telemetry::log(&config.log, config.log_format)?;
@@ -118,21 +134,36 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     telemetry::log(&config.log, config.log_format)?;
-    let node = Node::start(config, Some(telemetry::metrics()?)).await?;
+    let metrics = telemetry::metrics()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        let node = Node::start(config, Some(metrics.clone())).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            // The others believe that this process died. It comes back as another node.
+            () = node.buried() => {
+                node.stop().await;
+                continue;
+            }
+        }
+        tokio::select! {
+            () = node.drain() => {}
+            // Whoever asks twice is in a hurry.
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        node.stop().await;
+        return Ok(());
     }
-    node.stop().await;
-    Ok(())
 }
 
 async fn migrate(direction: Direction) -> anyhow::Result<()> {
     let database = |settings: Settings| -> anyhow::Result<DatabaseUrl> {
         let url: DatabaseUrl = settings.load()?.0.database_url.parse()?;
-        let DatabaseUrl::Sqlite(path) = &url;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let DatabaseUrl::Sqlite(path) = &url
+            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("make the folder {}", folder.display()))?;
         }

@@ -50,7 +50,19 @@ settings! {
     admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9090)), "ENFILADE_ADMIN_LISTEN";
     /// The folder of the database [default: ./data]
     data_dir: PathBuf = PathBuf::from("data"), "ENFILADE_DATA_DIR";
-    /// The database, as sqlite:PATH [default: enfilade.db in the data folder]
+    /// What operators call this node [default: the address of its operators' port]
+    node_name: String = String::new(), "ENFILADE_NODE_NAME";
+    /// What this node does: edge (people connect to it), host (rooms run on it), or both [default: edge,host]
+    roles: Roles = Roles::default(), "ENFILADE_ROLES";
+    /// The NATS servers by which nodes talk, as nats://host:port, separated by commas [default: none, the node is alone]
+    nats_url: String = String::new(), "ENFILADE_NATS_URL";
+    /// The name of the cluster; clusters of different names can share a NATS [default: enfilade]
+    cluster_name: String = "enfilade".to_owned(), "ENFILADE_CLUSTER_NAME";
+    /// Where other nodes reach this one's operators' port, as host:port [default: the address of that port]
+    advertise_admin: String = String::new(), "ENFILADE_ADVERTISE_ADMIN";
+    /// Seconds over which people are told to move to other nodes when this one is drained [default: 20]
+    drain_seconds: u64 = 20, "ENFILADE_DRAIN_SECONDS";
+    /// The database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME [default: enfilade.db in the data folder]
     database_url: String = String::new(), "ENFILADE_DATABASE_URL";
     /// The address of the service as people see it, for links [default: taken from each request]
     public_url: String = String::new(), "ENFILADE_PUBLIC_URL";
@@ -68,6 +80,8 @@ settings! {
     log_retention_days: Retention = Retention::Forever, "ENFILADE_LOG_RETENTION_DAYS";
     /// Rooms that a person, or the guests of one address, may make per hour [default: 1000]
     rooms_per_hour: u32 = 1_000, "ENFILADE_ROOMS_PER_HOUR";
+    /// Of so many ops the way of one is logged on every node that it passes, under one trace id; 0 for none [default: 0]
+    trace_one_in: u32 = 0, "ENFILADE_TRACE_ONE_IN";
     /// What is logged: error, warn, info, debug, trace, or per module as in enfilade_node=debug,info [default: info]
     log: String = "info".to_owned(), "ENFILADE_LOG";
     /// How it is logged: auto (pretty on a terminal, else JSON), pretty or json [default: auto]
@@ -125,6 +139,57 @@ impl FromStr for List {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+    }
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub edge: bool,
+    pub host: bool,
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self { edge: true, host: true }
+    }
+}
+
+impl FromStr for Roles {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut roles = Self { edge: false, host: false };
+        for role in text.split(',').map(str::trim) {
+            match role {
+                "edge" => roles.edge = true,
+                "host" => roles.host = true,
+                _ => return Err("edge, host, or edge,host"),
+            }
+        }
+        Ok(roles)
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.edge, self.host) {
+            (true, false) => "edge",
+            (false, _) => "host",
+            (true, true) => "edge,host",
+        })
+    }
+}
+
+impl Serialize for Roles {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Roles {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -211,6 +276,9 @@ mod tests {
         assert!(toml::from_str::<Partial>("lisen = \"127.0.0.1:1\"").is_err());
         assert!(toml::from_str::<Partial>("log_retention_days = \"soon\"").is_err());
         assert_eq!("forever".parse(), Ok(Retention::Forever));
+        assert_eq!("host".parse(), Ok(Roles { edge: false, host: true }));
+        assert_eq!("host, edge".parse(), Ok(Roles::default()));
+        assert!("".parse::<Roles>().is_err() && "egde".parse::<Roles>().is_err());
         assert_eq!("a, b,,".parse::<List>().unwrap().0, ["a", "b"]);
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use enfilade_actors::Refusal as RoomRefusal;
-use enfilade_actors::bus::{Bus, Submission as ToRoom, Writer};
+use enfilade_actors::bus::{Attached, Submission as ToRoom, Writer};
+use enfilade_actors::cluster::Cluster;
 use enfilade_actors::room::read_row;
-use enfilade_proto::{Codec, Position, RoomId, Seq};
+use enfilade_proto::{Codec, Member, Position, RoomId, Seq, UserId};
 use enfilade_store::RoomLog;
 
 use crate::api::{History, Rooms, Submission};
@@ -20,14 +21,15 @@ const WEIGHT: u32 = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Content {
-    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) cluster: Cluster,
     pub(crate) log: Arc<dyn RoomLog>,
 }
 
 #[async_trait]
 impl Rooms for Content {
     async fn snapshot(&self, room: RoomId, codec: Codec) -> Result<(Position, Bytes), Refusal> {
-        let (position, contents) = self.bus.read(room).await?;
+        let Attached { position, contents, .. } = self.cluster.read(room).await?;
+        let contents = contents.ok_or_else(|| Refusal::internal("an owner did not show its room"))?;
         let write = move || contents.encode(codec, position.seq);
         let snapshot = tokio::task::spawn_blocking(write).await.map_err(Refusal::internal)?;
         Ok((position, snapshot))
@@ -54,11 +56,15 @@ impl Rooms for Content {
         Ok(History { first_seq, ops, more })
     }
 
+    async fn people(&self, room: RoomId, after: Option<UserId>, limit: u32) -> Result<Vec<Member>, Refusal> {
+        Ok(self.cluster.people(room, after, limit).await?)
+    }
+
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
         let Submission { room, author, role, client, op_id, op } = submission;
         let writer = Writer { author: author.id, client };
-        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT };
-        Ok(self.bus.submit(room, to_room).await?.wait().await?)
+        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT, trace: None };
+        Ok(self.cluster.submit(room, to_room)?.wait().await?)
     }
 }
 

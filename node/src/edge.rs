@@ -7,8 +7,11 @@
 //! socket ─▶ reader ─▶ bus ─▶ owner ─▶ bus ─▶ EdgeRoom (mirror) ─▶ hub ─▶ sockets
 //! ```
 
+mod devices;
 mod frame;
 mod greeting;
+#[cfg(test)]
+pub(crate) mod harness;
 mod hub;
 mod joined;
 mod meter;
@@ -19,35 +22,40 @@ mod room;
 mod upgrade;
 mod wheel;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use enfilade_actors::bus::{Bus, ClusterEvent, Edge, RoomEvent};
-use enfilade_actors::host::Clock;
-use enfilade_actors::presence::EdgeId;
-use enfilade_proto::{CloseCode, RoomId, SignalOut};
-use enfilade_store::RoomLog;
+use enfilade_actors::bus::{ClusterEvent, RoomEvent, TraceParent};
+use enfilade_actors::cluster::{Cluster, Edge};
+use enfilade_actors::host::{Clock, Offload};
+use enfilade_proto::{CloseCode, Epoch, RoomId, SignalOut};
+use enfilade_store::{RoomLog, Shard};
 use tokio::sync::oneshot;
 
+use self::devices::Devices;
 use self::hub::{Command, HubHandle, HubInbox};
 use self::room::EdgeRoom;
 use crate::people::People;
 
 pub(crate) use self::upgrade::upgrade;
 
+/// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
+const NOTES: Duration = Duration::from_secs(2);
+
 /// What an edge works with, and what its parts find each other by.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    id: EdgeId,
     node: String,
-    bus: Arc<dyn Bus>,
+    cluster: Cluster,
     log: Arc<dyn RoomLog>,
     people: Arc<People>,
     clock: Arc<dyn Clock>,
     hubs: Vec<HubHandle>,
-    rooms: Mutex<HashMap<RoomId, Arc<EdgeRoom>>>,
+    /// Ordered, so that a simulation runs the same way again.
+    rooms: Mutex<BTreeMap<RoomId, Arc<EdgeRoom>>>,
+    devices: Mutex<Devices>,
     next_hub: AtomicUsize,
     /// Counts changes of access, so that nobody enters on the strength of what was true a moment ago.
     access_changes: AtomicU64,
@@ -56,7 +64,15 @@ pub(crate) struct Ends {
     /// Sites besides our own whose pages may connect.
     allowed_origins: Vec<String>,
     /// Connections that may exist at once.
+    max_connections: usize,
     slots: Arc<tokio::sync::Semaphore>,
+    /// Everybody is being sent to other nodes.
+    draining: AtomicBool,
+    /// Where snapshots are written.
+    offload: Offload,
+    /// Of so many ops the way of one is recorded; 0: of none.
+    trace_one_in: u32,
+    ops: AtomicU32,
 }
 
 /// What an edge is made from.
@@ -66,6 +82,10 @@ pub struct EdgeSettings {
     pub linger: Duration,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
+    /// See the setting of that name.
+    pub trace_one_in: u32,
+    /// Where snapshots are written.
+    pub offload: Offload,
 }
 
 /// The edge of a node.
@@ -76,51 +96,105 @@ impl EdgeNode {
     /// Starts the hubs.
     #[must_use]
     pub fn start(
-        id: EdgeId,
         node: String,
-        bus: Arc<dyn Bus>,
+        cluster: Cluster,
         log: Arc<dyn RoomLog>,
         people: Arc<People>,
         clock: Arc<dyn Clock>,
         settings: EdgeSettings,
     ) -> Self {
+        let (edge, inboxes) = Self::without_hubs(node, cluster, log, people, clock, settings);
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            tokio::spawn(hub::run(index, edge.0.clone(), inbox));
+        }
+        edge
+    }
+
+    /// Everything but the hubs: their inboxes are returned.
+    pub(crate) fn without_hubs(
+        node: String,
+        cluster: Cluster,
+        log: Arc<dyn RoomLog>,
+        people: Arc<People>,
+        clock: Arc<dyn Clock>,
+        settings: EdgeSettings,
+    ) -> (Self, Vec<HubInbox>) {
         let (hubs, inboxes): (Vec<HubHandle>, Vec<HubInbox>) =
             (0..settings.hubs.max(1)).map(|_| HubHandle::new()).unzip();
         let ends = Arc::new(Ends {
-            id,
             node,
-            bus,
+            cluster,
             log,
             people,
             clock,
             hubs,
             rooms: Mutex::default(),
+            devices: Mutex::default(),
             next_hub: AtomicUsize::new(0),
             access_changes: AtomicU64::new(0),
             linger: settings.linger,
             allowed_origins: settings.allowed_origins,
+            max_connections: settings.max_connections,
             slots: Arc::new(tokio::sync::Semaphore::new(settings.max_connections)),
+            draining: AtomicBool::new(false),
+            trace_one_in: settings.trace_one_in,
+            offload: settings.offload,
+            ops: AtomicU32::new(0),
         });
-        for (index, inbox) in inboxes.into_iter().enumerate() {
-            tokio::spawn(hub::run(index, ends.clone(), inbox));
+        tokio::spawn(compare_notes(Arc::downgrade(&ends)));
+        tokio::spawn(devices::report_all(Arc::downgrade(&ends)));
+        (Self(ends), inboxes)
+    }
+
+    /// Tells everybody to go to another node, spread over some time. Whoever comes meanwhile is turned away at once. Returns how
+    /// many were told.
+    pub(crate) async fn send_away(&self, spread: Duration) -> usize {
+        self.0.draining.store(true, Ordering::Release);
+        self.ask_hubs(|done| Command::SendAway { spread, done }).await
+    }
+
+    /// Says goodbye to every connection. Returns how many there were.
+    pub(crate) async fn close_all(&self, code: CloseCode) -> usize {
+        self.ask_hubs(|done| Command::CloseAll { code, done }).await
+    }
+
+    /// How many connections there are, those included that have not said hello.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.max_connections - self.0.slots.available_permits()
+    }
+
+    async fn ask_hubs(&self, question: impl Fn(oneshot::Sender<usize>) -> Command) -> usize {
+        let mut sum = 0;
+        for hub in &self.0.hubs {
+            let (done, answer) = oneshot::channel();
+            hub.tell(question(done)).await;
+            sum += answer.await.unwrap_or(0);
         }
-        Self(ends)
+        sum
     }
 
     /// Says goodbye to every connection and ends the hubs. Returns how many connections there were.
     pub async fn stop(&self, code: CloseCode) -> usize {
-        let mut count = 0;
-        for hub in &self.0.hubs {
-            let (done, stopped) = oneshot::channel();
-            hub.tell(Command::Stop { code, done }).await;
-            count += stopped.await.unwrap_or(0);
-        }
-        count
+        self.ask_hubs(|done| Command::Stop { code, done }).await
+    }
+}
+
+/// Compares notes with the owners of all rooms, time and again, until the edge is gone.
+async fn compare_notes(ends: Weak<Ends>) {
+    loop {
+        tokio::time::sleep(NOTES).await;
+        let Some(ends) = ends.upgrade() else { return };
+        ends.compare_notes();
     }
 }
 
 impl Ends {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<EdgeRoom>>> {
+    fn compare_notes(&self) {
+        let rooms: Vec<Arc<EdgeRoom>> = self.lock().values().cloned().collect();
+        rooms.iter().for_each(|room| room.compare_notes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RoomId, Arc<EdgeRoom>>> {
         // Nothing under this lock can fail half-way.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +214,20 @@ impl Ends {
         if rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
             rooms.remove(&room.id);
         }
+    }
+
+    /// A new trace, for one in so many ops.
+    fn sample(&self) -> Option<TraceParent> {
+        if self.trace_one_in == 0
+            || !self.ops.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.trace_one_in)
+        {
+            return None;
+        }
+        Some(TraceParent::sampled(rand::random(), rand::random()))
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     fn access_changes(&self) -> u64 {
@@ -163,10 +251,8 @@ impl Ends {
 }
 
 impl Edge for EdgeNode {
-    fn room_event(&self, room: RoomId, event: RoomEvent) {
-        if let Some(room) = self.0.known_room(room) {
-            room.take(event);
-        }
+    fn room_event(&self, room: RoomId, epoch: Epoch, event: RoomEvent) -> bool {
+        self.0.known_room(room).is_some_and(|room| room.take(epoch, event))
     }
 
     fn signals(&self, room: RoomId, signals: Vec<SignalOut>) {
@@ -188,6 +274,24 @@ impl Edge for EdgeNode {
             ClusterEvent::RoomRenamed(room, title) => {
                 self.0.tell_all(move || Command::Rename { room, title: title.clone() });
             }
+            // Its members were looked at again when access to it ended.
+            ClusterEvent::RoomDeleted(_) => {}
         }
+    }
+
+    fn moved(&self, shards: &[(Shard, Epoch)]) {
+        let epochs: HashMap<Shard, Epoch> = shards.iter().copied().collect();
+        let rooms: Vec<Arc<EdgeRoom>> = self.0.lock().values().cloned().collect();
+        for room in rooms {
+            if let Some(epoch) = epochs.get(&Shard::of(room.id)) {
+                room.moved(*epoch);
+            }
+        }
+        self.0.report_devices(|user| epochs.contains_key(&Shard::of_user(user)));
+    }
+
+    fn compare_notes(&self) {
+        self.0.compare_notes();
+        self.0.report_devices(|_| true);
     }
 }

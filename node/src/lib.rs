@@ -6,11 +6,16 @@ pub mod api;
 mod commands;
 mod config;
 mod content;
+mod drain;
 mod edge;
 mod node;
 mod page;
 pub mod people;
+mod probe;
 mod server;
+mod sessions;
+#[cfg(test)]
+mod simulation;
 mod telemetry;
 
 pub use commands::main;

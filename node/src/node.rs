@@ -9,16 +9,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use enfilade_actors::bus::{Edge, LocalBus};
-use enfilade_actors::host::{Clock, Host};
-use enfilade_actors::presence::EdgeId;
+use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsOptions};
+use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Standing};
+use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
 use enfilade_proto::CloseCode;
 use enfilade_store::{
-    DatabaseUrl, Directory, Incarnation, InvalidDatabaseUrl, RoomLog, Sqlite, SqliteOptions, StoreError,
+    DatabaseUrl, Incarnation, InvalidDatabaseUrl, NewNode, NodeState, OpenOptions, RoomLog, Store, StoreError,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
@@ -29,8 +30,11 @@ use crate::admin::{self, Admin};
 use crate::api::{self, Api, InvalidNetwork, InvalidOrigin, Site};
 use crate::config::{Config, Retention};
 use crate::content::Content;
+use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings};
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
+use crate::probe::TcpProbe;
+use crate::sessions::ClusterSessions;
 use crate::{page, server};
 
 /// How long a request may take, its body included.
@@ -58,142 +62,323 @@ pub enum StartError {
     DataDir(String, #[source] std::io::Error),
     #[error("{0}")]
     Address(SocketAddr, #[source] std::io::Error),
+    #[error("nats_url")]
+    Nats(#[from] NatsError),
+    #[error("the rooms of this node cannot be looked after")]
+    Host(#[from] ractor::SpawnErr),
+    /// A cluster needs a database that several processes can use.
+    #[error("nats_url needs a database_url of PostgreSQL: nobody else can share this database")]
+    SharedDatabase,
+    /// Other nodes live on this database, and there is no way to talk to them.
+    #[error("{0} is alive on this database: nats_url is needed to talk to it")]
+    NotAlone(String),
 }
 
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
-    pub address: SocketAddr,
+    /// Where people come in, if this node is an edge.
+    pub address: Option<SocketAddr>,
     pub admin_address: SocketAddr,
-    host: Host,
-    edge: Arc<EdgeNode>,
-    store: Arc<Sqlite>,
+    cluster: Cluster,
+    host: Option<Host>,
+    edge: Option<Arc<EdgeNode>>,
+    store: Store,
+    nats: Option<Arc<NatsBus>>,
     ready: Arc<AtomicBool>,
+    drain: Arc<Drain>,
     /// Stops the two ports, one before everything else and one after.
     stop_public: CancellationToken,
     stop_admin: CancellationToken,
-    public: JoinHandle<()>,
+    public: Option<JoinHandle<()>>,
     admin: JoinHandle<()>,
-    pruning: JoinHandle<()>,
+    /// What goes on in the background.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Node {
-    /// Opens the store, migrates it, and serves.
+    /// Opens the store, migrates it, takes part in the cluster, and serves.
     ///
     /// # Errors
     /// When a setting makes no sense, an address cannot be had, or the database cannot be used.
     pub async fn start(config: &Config, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
         let listen = |address| server::bind(address).map_err(|error| StartError::Address(address, error));
-        let (public, admin) = (listen(config.listen)?, listen(config.admin_listen)?);
-        let store = Arc::new(open(config).await?);
+        let admin = listen(config.admin_listen)?;
+        let public = config.roles.edge.then(|| listen(config.listen)).transpose()?;
+        let store = open(config).await?;
         Self::assemble(config, public, admin, store, metrics).await
     }
 
     async fn assemble(
         config: &Config,
-        public: TcpListener,
+        public: Option<TcpListener>,
         admin: TcpListener,
-        store: Arc<Sqlite>,
+        store: Store,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
         let local = |listener: &TcpListener, wanted| {
             listener.local_addr().map_err(|e| StartError::Address(wanted, e))
         };
-        let (address, admin_address) = (local(&public, config.listen)?, local(&admin, config.admin_listen)?);
-        let (log, directory): (Arc<dyn RoomLog>, Arc<dyn Directory>) = (store.clone(), store.clone());
+        let address = public.as_ref().map(|public| local(public, config.listen)).transpose()?;
+        let admin_address = local(&admin, config.admin_listen)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let incarnation = Uuid::new_v4();
-        let bus = Arc::new(LocalBus::default());
-        let rooms = RoomSettings { idle_ms: config.room_idle_seconds * 1_000, ..RoomSettings::default() };
-        let host = Host::start(
-            log.clone(),
-            directory.clone(),
-            bus.clone(),
-            clock.clone(),
-            rooms,
-            Incarnation(incarnation),
-        )
+        let me = Incarnation(Uuid::new_v4());
+        let nats = connect(config, me).await?;
+        let bus: Arc<dyn Bus> = match &nats {
+            Some(nats) => nats.clone(),
+            None => Arc::new(MemoryBus::alone(me)),
+        };
+        let host = if config.roles.host { Some(start_host(config, me, &store, &clock).await?) } else { None };
+        let cluster = Cluster::start(ClusterArgs {
+            node: describe(config, me, admin_address),
+            ownership: store.ownership.clone(),
+            bus,
+            clock: clock.clone(),
+            probe: Arc::new(TcpProbe),
+            host: host.clone(),
+        })
         .await?;
-        let announcer = Announcer { bus: bus.clone(), host: host.clone(), directory: directory.clone() };
-        let announcer = Arc::new(announcer);
-        let people = People::open(directory, announcer, clock.clone(), &people_settings(config)).await?;
-        let people = Arc::new(people);
-        let edge = Arc::new(EdgeNode::start(
-            EdgeId(incarnation),
-            incarnation.simple().to_string()[..8].to_owned(),
-            bus.clone(),
-            log.clone(),
-            people.clone(),
-            clock.clone(),
-            EdgeSettings {
-                hubs: config.hubs,
-                linger: LINGER,
-                allowed_origins: config.allowed_origins.0.clone(),
-                max_connections: config.max_connections,
-            },
-        ));
-        let ends: Arc<dyn Edge> = edge.clone();
-        bus.connect(&host, Arc::downgrade(&ends));
-        let content = Arc::new(Content { bus, log: log.clone() });
-        let api = Api { people, rooms: content, site: Arc::new(site(config)?) };
+        if nats.is_none() {
+            require_to_be_alone(&cluster)?;
+        }
         let ready = Arc::new(AtomicBool::new(true));
-        let admin_state = Admin { host: host.clone(), log: log.clone(), metrics, ready: ready.clone() };
         let (stop_public, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let router = public_router(api, (*edge).clone());
-        tracing::info!(%address, %admin_address, node = %incarnation, "the node serves");
+        let mut tasks =
+            vec![tokio::spawn(prune(store.log.clone(), clock.clone(), config.log_retention_days))];
+        let (mut edge, mut public_task) = (None, None);
+        if let Some(public) = public {
+            let (node, router) = start_edge(config, &cluster, &store, &clock).await?;
+            public_task = Some(tokio::spawn(server::serve(public, router, stop_public.clone())));
+            tasks.push(tokio::spawn(stand(cluster.standing(), node.clone(), ready.clone())));
+            edge = Some(node);
+        }
+        let drain = Arc::new(Drain {
+            cluster: cluster.clone(),
+            edge: edge.clone(),
+            ready: ready.clone(),
+            spread: Duration::from_secs(config.drain_seconds),
+            done: OnceCell::new(),
+        });
+        let admin_state = Admin {
+            cluster: cluster.clone(),
+            host: host.clone(),
+            log: store.log.clone(),
+            metrics,
+            ready: ready.clone(),
+            drain: drain.clone(),
+        };
+        tracing::info!(?address, %admin_address, node = %me, roles = %config.roles, "the node serves");
         Ok(Self {
             address,
             admin_address,
-            public: tokio::spawn(server::serve(public, router, stop_public.clone())),
             admin: tokio::spawn(server::serve(admin, admin::router(admin_state), stop_admin.clone())),
-            pruning: tokio::spawn(prune(log, clock, config.log_retention_days)),
+            public: public_task,
+            cluster,
             host,
             edge,
             store,
+            nats,
             ready,
+            drain,
             stop_public,
             stop_admin,
+            tasks,
         })
     }
 
-    /// The rooms of this node.
+    /// The rooms of this node, if it runs any.
     #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.host
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
+    }
+
+    /// The cluster as this node sees it.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Waits until this node is declared dead. It has to stop then, and may start again.
+    pub async fn buried(&self) {
+        let mut standing = self.cluster.standing();
+        if standing.wait_for(|standing| *standing == Standing::Buried).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Moves everything that is here to other nodes, if there are others.
+    pub async fn drain(&self) {
+        self.drain.run().await;
     }
 
     /// Stops without losing anything: no new work, what was begun is finished, everybody is told to come back later.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
         self.stop_public.cancel();
-        self.host.stop().await;
-        let told = self.edge.stop(CloseCode::GoingAway).await;
-        tracing::info!(connections = told, "the node stops");
-        let _ = self.public.await;
+        self.cluster.stop().await;
+        if let Some(edge) = &self.edge {
+            let told = edge.stop(CloseCode::GoingAway).await;
+            tracing::info!(connections = told, "the node stops");
+        }
+        if let Some(nats) = &self.nats {
+            nats.close().await;
+        }
+        if let Some(public) = self.public {
+            let _ = public.await;
+        }
         self.stop_admin.cancel();
         let _ = self.admin.await;
-        self.pruning.abort();
-        let _ = self.pruning.await;
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
         self.store.close().await;
     }
 }
 
-async fn open(config: &Config) -> Result<Sqlite, StartError> {
-    let DatabaseUrl::Sqlite(path) = config.database_url.parse()?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+async fn connect(config: &Config, me: Incarnation) -> Result<Option<Arc<NatsBus>>, StartError> {
+    if config.nats_url.is_empty() {
+        return Ok(None);
+    }
+    if matches!(config.database_url.parse()?, DatabaseUrl::Sqlite(_)) {
+        return Err(StartError::SharedDatabase);
+    }
+    let options = NatsOptions {
+        url: config.nats_url.clone(),
+        cluster: config.cluster_name.clone(),
+        credentials: None,
+        root_certificates: None,
+    };
+    Ok(Some(Arc::new(NatsBus::connect(me, &options).await?)))
+}
+
+fn require_to_be_alone(cluster: &Cluster) -> Result<(), StartError> {
+    let nodes = cluster.nodes();
+    let mut others = nodes.iter().map(|(row, _)| row).filter(|row| row.node.incarnation != cluster.me());
+    match others.find(|row| !row.expired && row.renewal.state == NodeState::Alive) {
+        Some(other) => Err(StartError::NotAlone(other.node.name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn describe(config: &Config, me: Incarnation, admin_address: SocketAddr) -> NewNode {
+    let given = |text: &str| if text.is_empty() { admin_address.to_string() } else { text.to_owned() };
+    NewNode {
+        incarnation: me,
+        name: given(&config.node_name),
+        address: given(&config.advertise_admin),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: config.roles.host,
+        edge: config.roles.edge,
+    }
+}
+
+async fn start_host(
+    config: &Config,
+    me: Incarnation,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+) -> Result<Host, StartError> {
+    let settings = RoomSettings { idle_ms: config.room_idle_seconds * 1_000, ..RoomSettings::default() };
+    Ok(Host::start(HostArgs {
+        me,
+        log: store.log.clone(),
+        directory: store.directory.clone(),
+        clock: clock.clone(),
+        settings,
+        committers: store.committers(),
+        offload: Offload::Thread,
+    })
+    .await?)
+}
+
+async fn start_edge(
+    config: &Config,
+    cluster: &Cluster,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<EdgeNode>, Router), StartError> {
+    let announcer = Announcer { cluster: cluster.clone(), directory: store.directory.clone() };
+    let people =
+        People::open(store.directory.clone(), Arc::new(announcer), clock.clone(), &people_settings(config))
+            .await?;
+    let people = Arc::new(people);
+    let edge = Arc::new(EdgeNode::start(
+        node_label(config, cluster.me()),
+        cluster.clone(),
+        store.log.clone(),
+        people.clone(),
+        clock.clone(),
+        EdgeSettings {
+            hubs: config.hubs,
+            linger: LINGER,
+            allowed_origins: config.allowed_origins.0.clone(),
+            max_connections: config.max_connections,
+            trace_one_in: config.trace_one_in,
+            offload: Offload::Thread,
+        },
+    ));
+    let ends: Arc<dyn Edge> = edge.clone();
+    cluster.connect(Arc::downgrade(&ends));
+    let content = Arc::new(Content { cluster: cluster.clone(), log: store.log.clone() });
+    let sessions = Arc::new(ClusterSessions(cluster.clone()));
+    let api = Api { people, rooms: content, sessions, site: Arc::new(site(config)?) };
+    let router = public_router(api, (*edge).clone());
+    Ok((edge, router))
+}
+
+/// What `welcome` calls this node.
+fn node_label(config: &Config, me: Incarnation) -> String {
+    if config.node_name.is_empty() { me.to_string()[..8].to_owned() } else { config.node_name.clone() }
+}
+
+/// While this node is cut off from the others, people are better served elsewhere.
+async fn stand(mut standing: watch::Receiver<Standing>, edge: Arc<EdgeNode>, ready: Arc<AtomicBool>) {
+    let mut cut_off = false;
+    while standing.changed().await.is_ok() {
+        let now = *standing.borrow_and_update() == Standing::CutOff;
+        if now != cut_off {
+            cut_off = now;
+            ready.store(!cut_off, Ordering::Relaxed);
+            if cut_off {
+                let told = edge.close_all(CloseCode::GoingAway).await;
+                tracing::warn!(connections = told, "this node is cut off from the others");
+            }
+        }
+    }
+}
+
+async fn open(config: &Config) -> Result<Store, StartError> {
+    let url: DatabaseUrl = config.database_url.parse()?;
+    if let DatabaseUrl::Sqlite(path) = &url
+        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(folder).map_err(|e| StartError::DataDir(folder.display().to_string(), e))?;
     }
-    Ok(Sqlite::open(path, SqliteOptions { migrate: true, ..SqliteOptions::default() }).await?)
+    Ok(Store::open(&url, &OpenOptions { migrate: true, ..OpenOptions::default() }).await?)
 }
 
 /// The store and the rooms without anybody to talk to, for commands that work on a database while no node does.
-pub(crate) async fn open_offline(config: &Config) -> Result<(Arc<Sqlite>, Host), StartError> {
-    let store = Arc::new(open(config).await?);
-    let incarnation = Incarnation(Uuid::new_v4());
-    let (bus, clock) = (Arc::new(LocalBus::default()), Arc::new(SystemClock));
-    let host =
-        Host::start(store.clone(), store.clone(), bus, clock, RoomSettings::default(), incarnation).await?;
-    Ok((store, host))
+pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), StartError> {
+    let store = open(config).await?;
+    let me = Incarnation(Uuid::new_v4());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host = start_host(config, me, &store, &clock).await?;
+    let args = ClusterArgs {
+        node: NewNode {
+            name: "command".to_owned(),
+            address: String::new(),
+            ..describe(config, me, config.admin_listen)
+        },
+        ownership: store.ownership.clone(),
+        bus: Arc::new(MemoryBus::alone(me)),
+        clock,
+        probe: Arc::new(TcpProbe),
+        host: Some(host),
+    };
+    let cluster = Cluster::start(args).await?;
+    require_to_be_alone(&cluster)?;
+    Ok((store, cluster))
 }
 
 fn people_settings(config: &Config) -> people::Settings {

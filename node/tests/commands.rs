@@ -4,6 +4,7 @@
 
 use std::process::{Command, Output};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn enfilade(folder: &TempDir, arguments: &[&str]) -> Output {
@@ -74,4 +75,41 @@ fn config_shows_every_setting_and_where_it_comes_from() {
     let copy = folder.path().join("copy.toml");
     std::fs::write(&copy, &shown).unwrap();
     said(&enfilade(&folder, &["config", "--config", copy.to_str().unwrap()]));
+}
+
+#[test]
+fn what_is_on_record_is_exported_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    enfilade(&folder, &["seed", "--boards", "2", "--password", "a long password"]);
+    let exported = enfilade(&folder, &["export", "--all"]);
+    assert!(exported.status.success(), "{}", said(&exported));
+    let text = String::from_utf8(exported.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["export"]["version"], 1);
+    let rows: Vec<&Value> = lines.iter().filter_map(|line| line.get("row")).collect();
+    assert_eq!(lines.last().unwrap(), &serde_json::json!({ "end": { "rows": rows.len() } }));
+    let mut next = std::collections::BTreeMap::new();
+    for row in &rows {
+        let (first, last) = (row["first"].as_u64().unwrap(), row["last"].as_u64().unwrap());
+        let expected = next.insert(row["room"].to_string(), last + 1).unwrap_or(1);
+        assert_eq!((first, row["ops"].as_array().unwrap().len() as u64), (expected, last + 1 - first));
+    }
+    assert_eq!(next.len(), 2, "two boards");
+    let room = rows[0]["room"].as_str().unwrap();
+    let one = String::from_utf8(enfilade(&folder, &["export", "--room", room]).stdout).unwrap();
+    assert!(one.lines().all(|line| !line.contains("\"row\"") || line.contains(room)));
+    assert!(one.contains(&format!("\"rooms\":[\"{room}\"]")));
+    assert!(!enfilade(&folder, &["export"]).status.success(), "which?");
+}
+
+#[test]
+fn the_cluster_can_be_looked_at_without_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    enfilade(&folder, &["seed", "--boards", "1", "--password", "a long password"]);
+    let status = enfilade(&folder, &["cluster", "status"]);
+    assert!(
+        said(&status).contains("4096 shards belong to dead nodes, 0 never had an owner"),
+        "{}",
+        said(&status)
+    );
 }

@@ -149,7 +149,7 @@ async fn a_crashed_room_loses_no_member() {
     let mut bob = node.member("Bob", &board).await;
     ada.draw(board.id, 1).await;
     for round in 0..3 {
-        node.node.host().kill(board.id);
+        node.node.host().unwrap().kill(board.id);
         // As a client does: the same op again while the room is busy restarting.
         let op_id = 2 + round;
         loop {
@@ -425,7 +425,7 @@ async fn frames_that_break_the_rfc_are_answered_with_a_close() {
     };
     let handshake = format!(
         "GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        node.node.address
+        node.address()
     );
     let fragments =
         [masked(0x01, &hello[..20]), masked(0x00, &hello[20..50]), masked(0x80, &hello[50..])].concat();
@@ -438,7 +438,7 @@ async fn frames_that_break_the_rfc_are_answered_with_a_close() {
     ];
     for (bad, code) in cases {
         // The handshake, a hello in three fragments and the bad frame, all in one write.
-        let mut socket = TcpStream::connect(node.node.address).await.unwrap();
+        let mut socket = TcpStream::connect(node.address()).await.unwrap();
         socket.write_all(&[handshake.as_bytes(), &fragments, &bad].concat()).await.unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();
@@ -524,10 +524,10 @@ async fn a_board_of_a_hundred_thousand_strokes_is_joined_and_drawn_on() {
         let submission = large_board_stroke(op_id);
         // As many at a time as a room lets wait.
         if waiting.len() == 2_000 {
-            let answer: enfilade_actors::bus::Answer = waiting.pop_front().unwrap();
+            let answer: enfilade_actors::cluster::Answer = waiting.pop_front().unwrap();
             answer.wait().await.unwrap();
         }
-        waiting.push_back(node.node.host().submit(board.id, submission).await.unwrap());
+        waiting.push_back(node.node.cluster().submit(board.id, submission).unwrap());
     }
     for answer in waiting {
         answer.wait().await.unwrap();
@@ -574,6 +574,7 @@ fn large_board_stroke(n: u64) -> enfilade_actors::bus::Submission {
             ..small
         }),
         weight: 100,
+        trace: None,
     }
 }
 
@@ -634,7 +635,7 @@ async fn after_a_crash_nobody_is_told_that_the_room_is_empty() {
     let _bob = node.member("Bob", &board).await;
     let told = |count| move |frame: &enfilade_proto::ServerFrame| matches!(&frame.message, ServerMessage::Presence(it) if it.count == count);
     ada.until("both are there", told(2)).await;
-    node.node.host().kill(board.id);
+    node.node.host().unwrap().kill(board.id);
     let whole = |frame: &enfilade_proto::ServerFrame| matches!(&frame.message, ServerMessage::Presence(it) if it.members.is_some());
     let ServerMessage::Presence(presence) = ada.until("who is there", whole).await.message else {
         unreachable!()

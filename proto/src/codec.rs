@@ -129,6 +129,7 @@ impl Codec {
             Request::Signal(data) => self.encode(id, "signal", data),
             Request::Read(data) => self.encode(id, "read", data),
             Request::Refresh(data) => self.encode(id, "refresh", data),
+            Request::Activity(data) => self.encode(id, "activity", data),
             Request::Message(data) => self.encode(id, "message", data),
             Request::Pong(data) => self.encode(id, "pong", data),
         }
@@ -266,6 +267,7 @@ impl Envelope<'_> {
             "signal" => self.data().map(Request::Signal),
             "read" => self.data().map(Request::Read),
             "refresh" => self.data().map(Request::Refresh),
+            "activity" => self.data().map(Request::Activity),
             "message" => self.data().map(Request::Message),
             "pong" => self.data().map(Request::Pong),
             other => {

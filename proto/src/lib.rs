@@ -23,8 +23,8 @@ pub use ids::{
     ClientId, ElementId, Epoch, InvalidElementId, LinkId, LoginId, OpId, Position, RoomId, Seq, UserId,
 };
 pub use message::{
-    Accepted, Closing, Done, Error, Guest, Head, Hello, Join, Joined, Leave, LoggedOp, Member, Message, Ops,
-    Ping, Pong, Presence, Read, Reconnecting, Refresh, Renamed, Request, Reset, Role, RoomKind,
+    Accepted, Activity, Closing, Done, Error, Guest, Head, Hello, Join, Joined, Leave, LoggedOp, Member,
+    Message, Ops, Ping, Pong, Presence, Read, Reconnecting, Refresh, Renamed, Request, Reset, Role, RoomKind,
     ServerMessage, Signal, SignalOut, Signals, Snapshot, Submit, User, Welcome,
 };
 pub use name::{DisplayName, InvalidName, Username};

@@ -118,6 +118,12 @@ pub struct Refresh {
     pub token: String,
 }
 
+/// Whether somebody uses the device: by it others see the person online or away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    pub active: bool,
+}
+
 /// The short form of submitting a chat message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -140,6 +146,7 @@ pub enum Request {
     Signal(Signal),
     Read(Read),
     Refresh(Refresh),
+    Activity(Activity),
     Message(Message),
     Pong(Pong),
 }

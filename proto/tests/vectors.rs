@@ -188,6 +188,7 @@ fn requests() -> Vec<(&'static str, Option<u32>, Request)> {
         ),
         ("read", Some(4), Request::Read(Read { room: ROOM, seq: Seq(42) })),
         ("refresh", Some(5), Request::Refresh(Refresh { token: "token".into() })),
+        ("activity", None, Request::Activity(Activity { active: false })),
         (
             "message",
             Some(6),

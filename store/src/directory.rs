@@ -7,6 +7,13 @@ use enfilade_proto::{DisplayName, LinkId, LoginId, Role, RoomId, RoomKind, Seq, 
 
 use crate::error::StoreError;
 
+/// How long a key stays reserved for a request that does not answer.
+pub(crate) const RESERVED_MS: u64 = 60_000;
+/// How long an answer is remembered.
+pub(crate) const ANSWERED_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Keys that are forgotten with each one that is reserved: more than one, so that they get fewer.
+pub(crate) const FORGOTTEN_AT_ONCE: u32 = 16;
+
 /// SHA-256 of the secret of a share link; the secret itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkHash(pub [u8; 32]);
@@ -210,6 +217,9 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
         after: Option<(u64, RoomId)>,
         limit: u32,
     ) -> Result<Vec<RoomRow>, StoreError>;
+
+    /// Whether there is a room of which both are members.
+    async fn share_a_room(&self, one: UserId, other: UserId) -> Result<bool, StoreError>;
 
     /// None when there is no such room. A link that is unknown, of another room, revoked, or expired at `now_ms` gives nothing.
     async fn access(

@@ -5,15 +5,22 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use enfilade_proto::{Epoch, RoomId, Seq};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::StoreError;
-use crate::shard::Shard;
 
-/// A process, from its start to its end. A restart is another incarnation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A node: a process, from its start to its end. A restart is another incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Incarnation(pub Uuid);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
 
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +79,9 @@ pub trait RoomLog: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable` when certainly nothing was written. `UnknownOutcome` when the commit was sent and not answered: none, or
-    /// all but the fenced, may be written. It is the same if the caller does not wait for the answer.
+    /// all but the fenced, may be written, now or a little later. It is the same if the caller does not wait for the answer.
+    /// Once the shards were claimed anew (by anybody) it is settled, and [`RoomLog::read`] tells. Whoever appends without
+    /// knowing risks nothing but to be fenced: an append gets in as a whole or not at all, whatever overtakes it.
     async fn append(&self, writer: Incarnation, batches: &[Batch]) -> Result<Vec<Outcome>, StoreError>;
 
     /// The rows that have ops after `after`, in order, as long as their ops have at most `max_bytes` together (but at least
@@ -81,6 +90,9 @@ pub trait RoomLog: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`, or `Corrupt` when a row makes no sense. Likewise below.
     async fn read(&self, room: RoomId, after: Seq, max_bytes: usize) -> Result<Vec<LogRow>, StoreError>;
+
+    /// Rooms that have something on record, by id, after `after`; at most `limit` of them.
+    async fn rooms(&self, after: Option<RoomId>, limit: u32) -> Result<Vec<RoomId>, StoreError>;
 
     /// The latest checkpoint of a room.
     ///
@@ -91,10 +103,6 @@ pub trait RoomLog: fmt::Debug + Send + Sync + 'static {
     /// Stores a checkpoint in place of an older one. Ignored are one that is older than the stored, and one that is ahead of
     /// the room's log: that room was deleted meanwhile.
     async fn put_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
-
-    /// Makes `owner` the owner of shards, whoever had them, and returns their new epochs in the same order, each one higher
-    /// than before (the first is 1).
-    async fn claim(&self, owner: Incarnation, shards: &[Shard]) -> Result<Vec<(Shard, Epoch)>, StoreError>;
 
     /// Deletes rows that lie wholly behind their room's checkpoint and were written before `before_ms`, the oldest first and
     /// at most `max_rows` of them; also what is left of deleted rooms. A row whose time is earlier than that of one written

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use enfilade_proto::RoomId;
+use enfilade_proto::{RoomId, UserId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// One of [`Shard::COUNT`] groups of rooms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16")]
 pub struct Shard(u16);
 
 impl Shard {
@@ -15,7 +18,17 @@ impl Shard {
     /// The shard of a room. CRC-32 is stable, spreads UUIDs of every version, and every language has it.
     #[must_use]
     pub fn of(room: RoomId) -> Self {
-        Self((crc32fast::hash(room.0.as_bytes()) % u32::from(Self::COUNT)) as u16)
+        Self::hash(room.0)
+    }
+
+    /// The shard of a person's session.
+    #[must_use]
+    pub fn of_user(user: UserId) -> Self {
+        Self::hash(user.0)
+    }
+
+    fn hash(id: Uuid) -> Self {
+        Self((crc32fast::hash(id.as_bytes()) % u32::from(Self::COUNT)) as u16)
     }
 
     /// None if there is no such shard.
@@ -31,6 +44,14 @@ impl Shard {
     #[must_use]
     pub fn number(self) -> u16 {
         self.0
+    }
+}
+
+impl TryFrom<u16> for Shard {
+    type Error = &'static str;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        Self::new(number).ok_or("there are 4096 shards")
     }
 }
 

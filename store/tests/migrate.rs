@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what a test did not expect ends it")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use enfilade_proto::{DisplayName, Epoch, LinkId, LoginId, Role, RoomId, RoomKind, Seq, UserId, Username};
 use enfilade_store::migrate::{self, MigrateError, State, Step};
 use enfilade_store::{
-    Batch, Checkpoint, DatabaseUrl, Directory, Incarnation, LinkHash, LoginRow, NewLink, NewRoom, NewUser,
-    RoomLog, Shard, Sqlite, SqliteOptions, StoreError,
+    Batch, Checkpoint, DatabaseUrl, Directory, Incarnation, LinkHash, LoginRow, NewLink, NewNode, NewRoom,
+    NewUser, Ownership, RoomLog, Shard, Sqlite, SqliteOptions, StoreError,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -17,12 +18,13 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 /// The tables that a migration makes.
-const TABLES: [(i64, &[&str]); 5] = [
+const TABLES: [(i64, &[&str]); 6] = [
     (1, &["checkpoint", "checkpoint_part", "room_log", "shard_owner"]),
     (2, &["login", "user_account"]),
     (3, &["deleted_room", "link", "read_marker", "room", "room_member"]),
     (4, &["secret"]),
     (5, &["idempotency"]),
+    (6, &["cluster", "node"]),
 ];
 
 struct Place(TempDir);
@@ -122,6 +124,15 @@ impl Place {
         store.mark_read(room, user, Seq(1)).await.unwrap();
         store.secret("key", b"secret").await.unwrap();
         store.begin_idempotent(&user.0.to_string(), &[1; 32], 1).await.unwrap();
+        let node = NewNode {
+            incarnation: writer,
+            name: "loom".into(),
+            address: "127.0.0.1:1".into(),
+            version: "1".into(),
+            host: true,
+            edge: true,
+        };
+        store.enter(&node, Duration::from_secs(5)).await.unwrap();
         let epoch = store.claim(writer, &[Shard::of(room)]).await.unwrap()[0].1;
         let ops = Bytes::from_static(b"op");
         let batch = Batch { room, epoch, first: Seq(1), last: Seq(1), at_ms: 1, ops: ops.clone() };
@@ -156,23 +167,23 @@ async fn down_to_nothing_and_up_again() {
     assert!(!place.path().exists(), "nor does undoing");
 
     let up = migrate::up(&place.url(), None).await.unwrap();
-    assert_eq!(versions(&up), [1, 2, 3, 4, 5]);
+    assert_eq!(versions(&up), [1, 2, 3, 4, 5, 6]);
     assert!(up.iter().all(|step| step.state == State::Applied));
     assert_eq!(
         up.iter().map(|step| &*step.name).collect::<Vec<_>>(),
-        ["log", "people", "rooms", "secrets", "idempotency"]
+        ["log", "people", "rooms", "secrets", "idempotency", "nodes"]
     );
     assert_eq!(migrate::up(&place.url(), None).await.unwrap(), [], "there is nothing more to do");
     let schema = place.schema().await;
     place.fill().await;
 
     let down = migrate::down(&place.url(), Some(0)).await.unwrap();
-    assert_eq!(versions(&down), [5, 4, 3, 2, 1]);
+    assert_eq!(versions(&down), [6, 5, 4, 3, 2, 1]);
     assert!(down.iter().all(|step| step.state == State::Pending));
     assert_eq!(place.schema().await, [], "nothing of ours is left");
     assert_eq!(states(&place).await, applied_through(0));
 
-    assert_eq!(versions(&migrate::up(&place.url(), None).await.unwrap()), [1, 2, 3, 4, 5]);
+    assert_eq!(versions(&migrate::up(&place.url(), None).await.unwrap()), [1, 2, 3, 4, 5, 6]);
     assert_eq!(place.schema().await, schema);
     place.fill().await;
 }
@@ -203,8 +214,9 @@ async fn down_to_every_version_and_up_again_with_data() {
         assert_eq!(place.schema().await, schema);
         for (v, tables) in TABLES {
             for table in tables {
-                // What was not undone has kept its data.
-                assert_eq!(place.count(table).await > 0, v <= version, "{table} after {version}");
+                // What was not undone has kept its data; the cluster always has its row.
+                let kept = v <= version || *table == "cluster";
+                assert_eq!(place.count(table).await > 0, kept, "{table} after {version}");
             }
         }
     }
@@ -228,11 +240,11 @@ async fn one_step_at_a_time() {
 #[tokio::test]
 async fn a_version_that_does_not_exist_is_refused() {
     let place = Place::new();
-    for version in [-1, 0, 6, 99] {
+    for version in [-1, 0, 7, 99] {
         let refused = migrate::up(&place.url(), Some(version)).await;
         assert!(matches!(refused, Err(MigrateError::NoSuchVersion(v)) if v == version), "{refused:?}");
     }
-    for version in [-1, 6] {
+    for version in [-1, 7] {
         let refused = migrate::down(&place.url(), Some(version)).await;
         assert!(matches!(refused, Err(MigrateError::NoSuchVersion(v)) if v == version), "{refused:?}");
     }
@@ -253,7 +265,7 @@ async fn a_migration_that_fails_is_undone_as_a_whole() {
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
 
     place.sql("DROP TABLE read_marker").await;
-    assert_eq!(versions(&migrate::up(&place.url(), None).await.unwrap()), [3, 4, 5]);
+    assert_eq!(versions(&migrate::up(&place.url(), None).await.unwrap()), [3, 4, 5, 6]);
     place.fill().await;
 }
 
@@ -312,7 +324,7 @@ async fn nothing_is_migrated_under_a_running_server() {
     }
     assert_eq!(states(&place).await, applied_through(migrate::NEWEST), "but one may look");
     store.close().await;
-    assert_eq!(migrate::down(&place.url(), Some(0)).await.unwrap().len(), 5);
+    assert_eq!(migrate::down(&place.url(), Some(0)).await.unwrap().len(), 6);
 }
 
 #[tokio::test]

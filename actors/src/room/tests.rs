@@ -1,3 +1,5 @@
+mod presence;
+
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::limits::OPS_IN_FLIGHT;
 use enfilade_proto::{Codec, Coord, DisplayName, ElementId, Member, Points, Role, SignalOut};
@@ -8,7 +10,8 @@ use uuid::Uuid;
 use super::*;
 
 const ROOM: RoomId = RoomId(Uuid::from_u128(1));
-const EDGE: EdgeId = EdgeId(Uuid::from_u128(2));
+const EDGE: Incarnation = Incarnation(Uuid::from_u128(2));
+const FAR: Incarnation = Incarnation(Uuid::from_u128(5));
 const ADA: UserId = UserId(Uuid::from_u128(3));
 const PEN: ClientId = ClientId(Uuid::from_u128(4));
 const WRITER: Writer = Writer { author: ADA, client: PEN };
@@ -25,6 +28,8 @@ struct Scene {
     refused: Vec<(Token, Refusal)>,
     attached: Vec<Attached>,
     published: Vec<(Seq, Arc<[Arc<LoggedOp>]>)>,
+    /// What edges were told besides ops, and when.
+    told: Vec<(u64, Audience, RoomEvent)>,
     checkpoint: Option<Checkpoint>,
     asleep: bool,
 }
@@ -50,6 +55,7 @@ impl Scene {
             refused: Vec::new(),
             attached: Vec::new(),
             published: Vec::new(),
+            told: Vec::new(),
             checkpoint,
             asleep: false,
         }
@@ -69,10 +75,10 @@ impl Scene {
                 Effect::Accept { token, seq } => self.accepted.push((token, seq)),
                 Effect::Refuse { token, refusal } => self.refused.push((token, refusal)),
                 Effect::Attached { attached, .. } => self.attached.push(attached),
-                Effect::Publish { event: RoomEvent::Ops { first, ops, .. }, .. } => {
+                Effect::Publish { event: RoomEvent::Ops { first, ops }, .. } => {
                     self.published.push((first, ops));
                 }
-                Effect::Publish { .. } => {}
+                Effect::Publish { to, event } => self.told.push((self.now_ms, to, event)),
                 Effect::Checkpoint { seq, parts } => {
                     let body = parts.write();
                     let bytes = body.len() as u64;
@@ -100,6 +106,7 @@ impl Scene {
             op_id: OpId(op_id),
             op: stroke(element),
             weight: 100,
+            trace: None,
         };
         self.feed(Input::Submit { token, submission });
         token
@@ -122,8 +129,37 @@ impl Scene {
     }
 
     fn attach(&mut self) {
+        self.attach_from(EDGE);
+    }
+
+    fn attach_from(&mut self, edge: Incarnation) {
         self.tokens += 1;
-        self.feed(Input::Attach { token: Token(self.tokens), edge: Some(EDGE) });
+        self.feed(Input::Attach { token: Token(self.tokens), edge: Some(edge), contents: true });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.notice_from(EDGE, notice);
+    }
+
+    fn notice_from(&mut self, from: Incarnation, notice: Notice) {
+        self.feed(Input::Notice { from, notice });
+    }
+
+    /// What an edge says that has heard everything, and of which everything was heard.
+    fn standing(&self, edge: Incarnation) -> Standing {
+        let presence = &self.room.presence;
+        Standing {
+            position: self.room.position(),
+            here: presence.on_edge(edge),
+            people: roster(&presence.full()),
+            edges: self.room.edges.keys().map(|edge| edge.0).collect(),
+        }
+    }
+
+    /// An edge says that it is still there, and has everything.
+    fn stand(&mut self, edge: Incarnation) {
+        let standing = self.standing(edge);
+        self.notice_from(edge, Notice::Standing(standing));
     }
 
     fn elements(&self) -> usize {
@@ -211,7 +247,7 @@ fn whoever_joins_sees_what_was_accepted_before() {
     scene.commit();
     let attached = &scene.attached[0];
     assert_eq!(attached.position.seq, Seq(2));
-    assert_eq!(attached.contents.to_snapshot(Seq(2)).elements.unwrap().0.len(), 2);
+    assert_eq!(attached.contents.as_ref().unwrap().to_snapshot(Seq(2)).elements.unwrap().0.len(), 2);
 }
 
 #[test]
@@ -225,6 +261,17 @@ fn a_join_asks_the_fence_even_if_nothing_is_written() {
 }
 
 #[test]
+fn who_comes_while_a_commit_is_under_way_waits_for_the_next() {
+    let mut scene = Scene::new();
+    scene.submit(PEN, 1, "a");
+    scene.attach();
+    scene.commit();
+    assert!(scene.attached.is_empty(), "the fence was asked before they came");
+    scene.commit();
+    assert_eq!(scene.attached[0].position.seq, Seq(1));
+}
+
+#[test]
 fn a_refused_op_takes_no_seq() {
     let mut scene = Scene::new();
     scene.tokens += 1;
@@ -234,8 +281,11 @@ fn a_refused_op_takes_no_seq() {
         op_id: OpId(1),
         op: stroke("a"),
         weight: 100,
+        trace: None,
     };
     scene.feed(Input::Submit { token: Token(1), submission });
+    assert!(scene.refused.is_empty(), "another owner may know better: the fence is asked first");
+    scene.settle();
     assert_eq!(scene.refused[0].1.code, ErrorCode::Forbidden);
     scene.submit(PEN, 2, "b");
     scene.settle();
@@ -289,8 +339,8 @@ fn a_lost_writer_leaves_what_arrived_after_a_while() {
     let mut scene = Scene::new();
     let body = json!({"element": "s", "color": "#1a1a1a", "width": 4, "at": 0, "points": [80, 80, 80, 0]});
     let piece = SignalOut { author: ADA, client: PEN, key: "stroke.0".into(), body };
-    scene.feed(Input::Notice(Notice::Signal(piece.clone())));
-    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: false }));
+    scene.notice(Notice::Signal(piece.clone()));
+    scene.notice(Notice::WriterGone { writer: WRITER, left: false });
     scene.wait(ABANDONED_MS - 1);
     assert_eq!(scene.elements(), 0);
     scene.wait(1);
@@ -299,18 +349,18 @@ fn a_lost_writer_leaves_what_arrived_after_a_while() {
     assert_eq!((row[0].author, row[0].client, row[0].op_id), (ADA, ClientId::ROOM, OpId(0)));
 
     // Whoever comes back in time goes on drawing.
-    scene.feed(Input::Notice(Notice::Signal(SignalOut {
+    scene.notice(Notice::Signal(SignalOut {
         body: json!({"element": "t", "color": "#1a1a1a", "width": 4, "at": 0, "points": [0, 0]}),
         ..piece
-    })));
-    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: false }));
+    }));
+    scene.notice(Notice::WriterGone { writer: WRITER, left: false });
     scene.wait(ABANDONED_MS - 1);
-    scene.feed(Input::Notice(Notice::WriterBack(WRITER)));
+    scene.notice(Notice::WriterBack(WRITER));
     scene.wait(ABANDONED_MS * 3);
     assert_eq!(scene.elements(), 1);
 
     // And whoever leaves on purpose has finished.
-    scene.feed(Input::Notice(Notice::WriterGone { writer: WRITER, left: true }));
+    scene.notice(Notice::WriterGone { writer: WRITER, left: true });
     assert_eq!(scene.elements(), 2);
 }
 
@@ -320,11 +370,14 @@ fn a_room_that_nobody_uses_writes_a_checkpoint_and_sleeps() {
     scene.attach();
     scene.submit(PEN, 1, "a");
     scene.settle();
-    scene.feed(Input::Notice(Notice::Arrived { edge: EDGE, members: vec![member()] }));
-    scene.wait(10 * 60_000);
+    scene.notice(Notice::Arrived(vec![member()]));
+    for _ in 0..60 {
+        scene.wait(10_000);
+        scene.stand(EDGE);
+    }
     assert!(!scene.asleep, "somebody is there");
-    scene.feed(Input::Notice(Notice::Departed { edge: EDGE, users: vec![ADA] }));
-    scene.feed(Input::Notice(Notice::Detached { edge: EDGE }));
+    scene.notice(Notice::Departed(vec![ADA]));
+    scene.notice(Notice::Detached);
     scene.wait(30_000);
     assert!(!scene.asleep, "just now");
     scene.wait(120_000);

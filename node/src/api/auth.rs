@@ -77,6 +77,19 @@ pub(super) struct LoginBody {
     expires_at: u64,
     /// Whether it is the one that asks.
     current: bool,
+    /// Where it is connected right now; absent if that cannot be found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Vec<ConnectionBody>>,
+}
+
+/// A device's connection to a node.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Connection)]
+pub(super) struct ConnectionBody {
+    node: String,
+    since: u64,
+    /// Somebody uses the device.
+    active: bool,
 }
 
 /// Make an account and sign in
@@ -185,6 +198,9 @@ pub(super) async fn sign_out(
 pub(super) async fn list_logins(State(api): State<Api>, caller: Caller) -> Result<Json<LoginsBody>, Problem> {
     let (user, signed_in) = caller.signed_in()?;
     let logins = api.people.logins(user).await?;
+    // The list is there to sign out by; it must not depend on more than the database.
+    let session = api.sessions.session(user).await.ok();
+    let connections = |login| session.as_ref().map(|session| connections(session, login));
     let logins = logins
         .into_iter()
         .map(|login| LoginBody {
@@ -194,9 +210,17 @@ pub(super) async fn list_logins(State(api): State<Api>, caller: Caller) -> Resul
             refreshed_at: login.rotated_ms,
             expires_at: login.expires_ms,
             current: login.id == signed_in.login,
+            connections: connections(login.id),
         })
         .collect();
     Ok(Json(LoginsBody { logins }))
+}
+
+fn connections(online: &super::Session, login: LoginId) -> Vec<ConnectionBody> {
+    let of_login = online.connections.iter().filter(|connection| connection.login == login);
+    of_login
+        .map(|it| ConnectionBody { node: it.node.clone(), since: it.since_ms, active: it.active })
+        .collect()
 }
 
 /// Sign out on another device

@@ -62,6 +62,32 @@ pub(super) async fn list(
     Ok(Json(MembersBody { members, next }))
 }
 
+/// List who is in a room right now
+///
+/// By id. In a small room the socket tells this by itself; in a large one it only counts.
+#[utoipa::path(
+    get,
+    path = "/rooms/{id}/people",
+    operation_id = "listPeople",
+    tag = "rooms",
+    security((), ("access_token" = [])),
+    params(("id" = Uuid, Path, description = "of the room"), LinkHeader, PageQuery),
+    responses((status = OK, body = MembersBody))
+)]
+pub(super) async fn people(
+    State(api): State<Api>,
+    caller: Caller,
+    PathOf(room): PathOf<Uuid>,
+    QueryOf(page): QueryOf<PageQuery>,
+) -> Result<Json<MembersBody>, Problem> {
+    let (room, limit) = (RoomId(room), page.limit()?);
+    api.people.access(room, &caller.visitor()).await?;
+    let mut people = api.rooms.people(room, page.cursor()?, limit + 1).await?;
+    let next = cut(&mut people, limit, |member| member.id);
+    let members = people.into_iter().map(|it| MemberBody { id: it.id, name: it.name, role: it.role });
+    Ok(Json(MembersBody { members: members.collect(), next }))
+}
+
 /// Become a member through the link in the header
 #[utoipa::path(
     put,

@@ -19,6 +19,7 @@ mod problem;
 mod rooms;
 mod same_site;
 mod schema;
+mod sessions;
 mod share;
 mod users;
 
@@ -38,6 +39,7 @@ pub use document::document;
 pub use peer::{InvalidNetwork, InvalidOrigin, Network, PeerAddr, SiteOrigin, client_address, seen_origin};
 pub use problem::Problem;
 pub use rooms::{History, Rooms, Submission};
+pub use sessions::{Connection, Session, Sessions};
 
 /// Bytes of a body. Ops are smaller by far; files travel another way.
 pub const BODY_BYTES: usize = 1024 * 1024;
@@ -56,6 +58,7 @@ pub struct Site {
 pub struct Api {
     pub people: Arc<People>,
     pub rooms: Arc<dyn Rooms>,
+    pub sessions: Arc<dyn Sessions>,
     pub site: Arc<Site>,
 }
 
@@ -86,11 +89,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(auth::list_logins))
         .routes(routes!(auth::end_login))
         .routes(routes!(users::me, users::rename))
+        .routes(routes!(sessions::presence))
         .routes(routes!(rooms::create, rooms::list))
         .routes(routes!(rooms::get, rooms::rename, rooms::delete))
         .routes(routes!(share::create_link, share::list_links))
         .routes(routes!(share::revoke_link))
         .routes(routes!(members::list))
+        .routes(routes!(members::people))
         .routes(routes!(members::join, members::leave))
         .routes(routes!(members::remove))
         .routes(routes!(content::snapshot))

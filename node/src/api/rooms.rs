@@ -11,7 +11,8 @@ use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use enfilade_proto::{
-    ClientId, Codec, DisplayName, LoggedOp, Op, OpId, Position, Role, RoomId, RoomKind, Seq, User,
+    ClientId, Codec, DisplayName, LoggedOp, Member, Op, OpId, Position, Role, RoomId, RoomKind, Seq, User,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -33,6 +34,9 @@ pub trait Rooms: fmt::Debug + Send + Sync + 'static {
 
     /// The ops after `after`: at most `limit`, and fewer if they would be too much to send at once.
     async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal>;
+
+    /// Who is there: at most `limit` of them, by id, after the one given.
+    async fn people(&self, room: RoomId, after: Option<UserId>, limit: u32) -> Result<Vec<Member>, Refusal>;
 
     /// Has the room take an op. Returns its seq after the commit; the same op again has the same seq.
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal>;

@@ -26,6 +26,15 @@ pub(super) enum Role {
     Owner,
 }
 
+/// Whether a person is there: on a device that is in use, on some that are not, on none.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum Presence {
+    Online,
+    Away,
+    Offline,
+}
+
 /// A person, as others see them.
 #[derive(ToSchema)]
 pub(super) struct User {

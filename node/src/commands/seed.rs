@@ -3,13 +3,14 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use enfilade_actors::bus::{Submission, Writer};
-use enfilade_actors::host::{Clock as _, Host};
+use enfilade_actors::cluster::Cluster;
+use enfilade_actors::host::Clock as _;
 use enfilade_proto::board::{Bounds, Color, Note, Stroke, Text, Width, Writing};
 use enfilade_proto::{
     ClientId, Coord, DisplayName, ElementId, Op, OpId, Point, Points, Role, RoomId, RoomKind, UserId,
     Username,
 };
-use enfilade_store::{Directory as _, NewRoom, NewUser, Sqlite};
+use enfilade_store::{Directory, NewRoom, NewUser};
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -34,19 +35,19 @@ const NAMES: [(&str, &str); 3] =
 
 impl Seed {
     pub(super) async fn run(&self, config: &Config) -> anyhow::Result<()> {
-        let (store, host) = crate::node::open_offline(config).await?;
-        let people = self.people(&store).await?;
+        let (store, cluster) = crate::node::open_offline(config).await?;
+        let people = self.people(&*store.directory).await?;
         for number in 0..self.boards {
             let owner = people[number as usize % people.len()];
-            board(&store, &host, number, owner).await?;
+            board(&*store.directory, &cluster, number, owner).await?;
         }
-        host.stop().await;
+        cluster.stop().await;
         store.close().await;
         println!("{} people and {} boards are there", self.people, self.boards);
         Ok(())
     }
 
-    async fn people(&self, store: &Sqlite) -> anyhow::Result<Vec<UserId>> {
+    async fn people(&self, directory: &dyn Directory) -> anyhow::Result<Vec<UserId>> {
         let password_hash = Passwords::new(&Hashing::default())?.hash(&self.password).await?;
         let mut ids = Vec::new();
         for number in 0..self.people {
@@ -55,14 +56,14 @@ impl Seed {
                 known.map_or_else(|| format!("person{}", number + 1), |(username, _)| (*username).to_owned());
             let name = known.map_or_else(|| format!("Person {}", number + 1), |(_, name)| (*name).to_owned());
             let username = Username::new(&username)?;
-            if let Some(there) = store.user_by_name(&username).await? {
+            if let Some(there) = directory.user_by_name(&username).await? {
                 ids.push(there.id);
                 continue;
             }
             let id = UserId(stable(1, number));
             let name = DisplayName::new(&name)?;
             let created_ms = SystemClock.now_ms();
-            store
+            directory
                 .create_user(&NewUser {
                     id,
                     username,
@@ -85,19 +86,24 @@ fn stable(sort: u8, number: u32) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-async fn board(store: &Sqlite, host: &Host, number: u32, owner: UserId) -> anyhow::Result<()> {
+async fn board(
+    directory: &dyn Directory,
+    cluster: &Cluster,
+    number: u32,
+    owner: UserId,
+) -> anyhow::Result<()> {
     let id = RoomId(stable(2, number));
-    if store.room(id).await?.is_none() {
+    if directory.room(id).await?.is_none() {
         let title = DisplayName::new(&format!("Seeded board {}", number + 1))?;
         let created_ms = SystemClock.now_ms();
         let room = NewRoom { id, kind: RoomKind::Board, title, created_ms, owner: Some(owner), link: None };
-        store.create_room(&room).await?;
+        directory.create_room(&room).await?;
     }
     let writer = Writer { author: owner, client: ClientId(stable(3, number)) };
     for (op_id, op) in (1..).map(OpId).zip(drawing(number)?) {
         // Sent again, they are recognised.
-        let submission = Submission { writer, role: Role::Owner, op_id, op, weight: 0 };
-        host.submit(id, submission).await?.wait().await?;
+        let submission = Submission { writer, role: Role::Owner, op_id, op, weight: 0, trace: None };
+        cluster.submit(id, submission)?.wait().await?;
     }
     Ok(())
 }

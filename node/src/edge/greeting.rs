@@ -153,6 +153,10 @@ async fn enter(
 ) {
     let Greeted { id, hello, principal, rest } = greeted;
     let codec = inbox.codec();
+    if ends.is_draining() {
+        // The load balancer has not noticed yet. The next attempt goes elsewhere.
+        return say_goodbye(&socket, codec, Farewell { code: CloseCode::Drained, error: None }).await;
+    }
     let welcome = Welcome {
         user: principal.user.clone(),
         node: ends.node.clone(),

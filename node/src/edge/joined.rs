@@ -1,6 +1,7 @@
 //! How `joined` and `reset` are written: a snapshot's bytes are shared by all who get it, only what is around them is one's own.
 
 use bytes::Bytes;
+use enfilade_actors::host::Offload;
 use enfilade_proto::{Codec, Presence, RoomId, encode_around, encode_fields};
 
 use super::frame;
@@ -52,7 +53,8 @@ async fn with_snapshot(
     let Some(snapshot) = &joining.snapshot else {
         return vec![frame::message(text, &encode_fields(codec, reply, message_type, &fields))];
     };
-    let snapshot = snapshot.written(codec).await;
+    // The room wrote it before it let anybody in.
+    let snapshot = snapshot.written(codec, Offload::Inline).await;
     let (before, after) = encode_around(codec, reply, message_type, &fields, "snapshot");
     let mut head = frame::message_header(text, before.len() + snapshot.len() + after.len());
     head.extend_from_slice(&before);

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use enfilade_actors::host::Offload;
 use enfilade_actors::kind::Contents;
-use enfilade_proto::limits::ROSTER;
 use enfilade_proto::{
     Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals, UserId,
 };
@@ -92,18 +92,18 @@ fn op_weight(logged: &LoggedOp) -> usize {
 #[derive(Debug)]
 pub(crate) struct SharedSnapshot {
     pub(crate) seq: Seq,
-    contents: Contents,
+    pub(crate) contents: Contents,
     written: [OnceCell<Bytes>; 2],
 }
 
 impl SharedSnapshot {
     /// The snapshot as a value in a codec.
-    pub(crate) async fn written(self: &Arc<Self>, codec: Codec) -> Bytes {
+    pub(crate) async fn written(self: &Arc<Self>, codec: Codec, offload: Offload) -> Bytes {
         let this = self.clone();
         let write = || async move {
             let write = move || this.contents.encode(codec, this.seq);
             // A panic while writing would be a bug; an empty value then fails at the client instead of here.
-            tokio::task::spawn_blocking(write).await.unwrap_or_default()
+            offload.run(write).await.unwrap_or_default()
         };
         self.written[usize::from(codec == Codec::MessagePack)].get_or_init(write).await.clone()
     }
@@ -125,6 +125,17 @@ pub(crate) struct News {
     pub(crate) behind: bool,
     signals: Vec<Arc<Shared<Signals>>>,
     presence: Vec<Arc<Shared<Presence>>>,
+}
+
+#[cfg(test)]
+impl News {
+    pub(crate) fn ops(&self) -> impl Iterator<Item = (Epoch, Seq, &[Arc<LoggedOp>])> {
+        self.ops.iter().map(|batch| (batch.epoch, batch.first, &*batch.ops))
+    }
+
+    pub(crate) fn presence(&self) -> impl Iterator<Item = &Presence> {
+        self.presence.iter().map(|presence| &presence.value)
+    }
 }
 
 /// Which parts of the news somebody wants.
@@ -235,9 +246,22 @@ impl MirrorState {
         Cursor { seq: self.head, signals: self.signals_told, presence: self.presence_told }
     }
 
+    /// The room has an owner in this epoch.
+    pub(crate) fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Goes on from here: what lies between cannot be had any more. Whoever was told less falls off the ring.
+    pub(crate) fn start_over(&mut self, position: Position, contents: Contents) {
+        self.ring.clear();
+        (self.ring_ops, self.ring_bytes) = (0, 0);
+        self.head = position.seq;
+        self.set_snapshot(position, contents);
+    }
+
     /// A snapshot of where the room is now, or of where the ring goes on from.
     pub(crate) fn set_snapshot(&mut self, position: Position, contents: Contents) {
-        self.epoch = self.epoch.max(position.epoch);
+        self.epoch = position.epoch;
         self.snapshot =
             Some(Arc::new(SharedSnapshot { seq: position.seq, contents, written: Default::default() }));
     }
@@ -303,21 +327,19 @@ impl MirrorState {
         }
     }
 
-    /// Of those who were in the room only the ones on this edge are certain.
-    pub(crate) fn keep_those_here(&mut self) {
-        let members = self.here();
-        let count = members.len() as u64;
-        let members = (members.len() <= ROSTER).then_some(members);
-        self.take_presence(Presence { count, members, ..Presence::default() });
-    }
-
-    /// Who is in the room, as told to somebody who has just come and is one of them.
+    /// Who is in the room, as told to somebody who has just come and is one of them. Whoever is here is there, also if the owner
+    /// has not told of them yet.
     pub(crate) fn presence_with(&self, joiner: &Member) -> Presence {
-        let absent = self.members.as_ref().is_some_and(|members| !members.contains_key(&joiner.id));
-        let joining = absent.then_some(joiner);
-        let members =
-            self.members.as_ref().map(|members| members.values().chain(joining).cloned().collect::<Vec<_>>());
-        Presence { count: self.count + u64::from(absent), members, ..Presence::default() }
+        let Some(members) = &self.members else {
+            return Presence { count: self.count, ..Presence::default() };
+        };
+        let here = self.here.values().map(|(member, _)| member).chain([joiner]);
+        let mut all = members.clone();
+        for member in here {
+            all.entry(member.id).or_insert_with(|| member.clone());
+        }
+        let members: Vec<Member> = all.into_values().collect();
+        Presence { count: members.len() as u64, members: Some(members), ..Presence::default() }
     }
 
     pub(crate) fn full_presence(&self) -> Presence {

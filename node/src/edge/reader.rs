@@ -13,8 +13,8 @@ use enfilade_proto::limits::{
     SIGNALS_PER_SECOND,
 };
 use enfilade_proto::{
-    Accepted, ClientId, CloseCode, Codec, Done, Error, ErrorCode, Incoming, Join, Member, Message, Read,
-    Refresh, Rejected, Request, Role, RoomId, Signal, SignalOut, Submit,
+    Accepted, Activity, ClientId, CloseCode, Codec, Done, Error, ErrorCode, Incoming, Join, Member, Message,
+    Read, Refresh, Rejected, Request, Role, RoomId, Signal, SignalOut, Submit,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -266,13 +266,14 @@ impl Reader {
     async fn request(&mut self, incoming: Incoming, weight: u32) -> Result<(), End> {
         let Incoming { id, request } = incoming;
         let result = match request {
-            Request::Submit(submit) => self.submit(id, submit, weight).await,
+            Request::Submit(submit) => self.submit(id, submit, weight),
             Request::Signal(signal) => self.signal(id, signal, weight).await,
             Request::Join(join) => self.join(id, join).await,
             Request::Leave(leave) => self.leave(id, leave.room).await,
             Request::Read(read) => self.mark_read(id, read).await,
             Request::Refresh(refresh) => self.refresh(id, &refresh).await,
             Request::Message(message) => self.message(&message),
+            Request::Activity(activity) => self.activity(id, activity).await,
             Request::Pong(_) => {
                 self.done(id).await;
                 Ok(())
@@ -292,7 +293,7 @@ impl Reader {
 
     // ---- what clients want ------------------------------------------------------------------------------------
 
-    async fn submit(&mut self, id: Option<u32>, submit: Submit, weight: u32) -> Result<(), Error> {
+    fn submit(&mut self, id: Option<u32>, submit: Submit, weight: u32) -> Result<(), Error> {
         let (role, _) = self.joined(submit.room)?;
         self.ops.take(self.ends.clock.now_ms()).map_err(too_many)?;
         let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
@@ -301,14 +302,25 @@ impl Reader {
                 ..error(ErrorCode::Busy, "too many ops without an answer")
             });
         };
-        let submission =
-            Submission { writer: self.writer(), role, op_id: submit.op_id, op: submit.op, weight };
+        let trace = self.ends.sample();
+        let submission = Submission {
+            writer: self.writer(),
+            role,
+            op_id: submit.op_id,
+            op: submit.op,
+            weight,
+            trace: trace.clone(),
+        };
         // In order into the room's queue; the answer is waited for elsewhere.
-        let answer = self.ends.bus.submit(submit.room, submission).await?;
+        let answer = self.ends.cluster.submit(submit.room, submission)?;
         let (hub, connection, codec) =
             (self.ends.hubs[self.hub].clone(), self.connection, self.inbox.codec());
         tokio::spawn(async move {
-            let message = match answer.wait().await {
+            let result = answer.wait().await;
+            if let Some(trace) = trace {
+                tracing::info!(traceparent = trace.0, seq = ?result.as_ref().ok(), "the op is answered");
+            }
+            let message = match result {
                 Ok(seq) => codec.encode(id, "accepted", &Accepted { seq }),
                 Err(refusal) => codec.encode(id, "error", &Error::from(refusal)),
             };
@@ -367,7 +379,7 @@ impl Reader {
             }
         };
         if admission.role >= Role::Editor {
-            self.ends.bus.notify(join.room, Notice::WriterBack(self.writer()));
+            self.ends.cluster.notify(join.room, Notice::WriterBack(self.writer()));
         }
         self.rooms.insert(join.room, (admission.role, room.clone()));
         let membership =
@@ -407,6 +419,13 @@ impl Reader {
         };
         self.principal = renewed;
         self.tell(Command::Refreshed { who: self.connection, expires_ms: signed_in.expires_ms }).await;
+        self.done(id).await;
+        Ok(())
+    }
+
+    async fn activity(&mut self, id: Option<u32>, activity: Activity) -> Result<(), Error> {
+        self.signals.take(self.ends.clock.now_ms()).map_err(too_many)?;
+        self.tell(Command::Activity { who: self.connection, active: activity.active }).await;
         self.done(id).await;
         Ok(())
     }

@@ -1,18 +1,21 @@
 //! A room as this edge has it: its mirror, which hubs have members, and the way to its owner.
 //!
-//! Attaching to the owner happens once for however many join at a time (single flight). When the owner is lost, or ops are missing,
-//! the edge attaches again and reads what it missed from the log; the members notice nothing.
+//! Whoever joins must see everything that was acknowledged before, wherever that was. So each join asks the owner where the room
+//! stands, once for however many join at a time (single flight); the snapshot and the ops come out of the mirror. When the owner is
+//! lost, or ops are missing, the edge attaches again and reads what it missed from the log; the members notice nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use enfilade_actors::Refusal;
-use enfilade_actors::bus::{Notice, RoomEvent};
+use enfilade_actors::bus::{Attached, Notice, RoomEvent, Standing, roster};
 use enfilade_actors::kind::owner_hears;
 use enfilade_actors::room::read_row;
 use enfilade_proto::{
-    Codec, ErrorCode, LoggedOp, Member, Position, RoomId, RoomKind, Seq, SignalOut, UserId,
+    Codec, Epoch, ErrorCode, LoggedOp, Member, Position, RoomId, RoomKind, Seq, SignalOut, UserId,
 };
+use enfilade_store::Incarnation;
 
 use super::Ends;
 use super::mirror::{Cursor, MirrorState, News, SharedSnapshot, Taken};
@@ -33,6 +36,9 @@ pub(crate) struct EdgeRoom {
     state: Mutex<State>,
     /// Held by whoever attaches.
     attaching: tokio::sync::Mutex<()>,
+    /// Those who asked for the present state are numbered, and those up to here have it.
+    asked: AtomicU64,
+    answered: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +46,11 @@ struct State {
     mirror: Option<MirrorState>,
     /// Whether the mirror hears everything. If not, somebody is about to attach, and events wait.
     live: bool,
-    waiting: Vec<RoomEvent>,
+    waiting: Vec<(Epoch, RoomEvent)>,
     overflown: bool,
+    /// The edges that are attached, and whether they listen to the room together.
+    edges: Vec<Incarnation>,
+    multicast: bool,
     /// Per hub: how many members it has, and whether it knows that there is news.
     hubs: Vec<HubInterest>,
     /// The room was given up; whoever still holds it looks for a new one.
@@ -84,6 +93,8 @@ impl EdgeRoom {
             kind: OnceLock::new(),
             state: Mutex::new(state),
             attaching: tokio::sync::Mutex::default(),
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -98,7 +109,7 @@ impl EdgeRoom {
     /// When the owner refuses, or cannot be reached.
     pub(crate) async fn join(self: &Arc<Self>, joiner: &Joiner) -> Result<Option<Joining>, Refusal> {
         loop {
-            self.attach_once().await?;
+            self.refresh().await?;
             // Writing a large snapshot takes a while: before the lock, not under it.
             let snapshot = {
                 let state = self.lock();
@@ -109,10 +120,10 @@ impl EdgeRoom {
                 if resumes(mirror, joiner.since) { None } else { Some(mirror.snapshot()) }
             };
             match snapshot {
-                // The ring has moved past the snapshot: a fresh one is wanted.
-                Some(None) => self.attach_again().await?,
+                // The ring has moved past the snapshot: the next look at the owner brings a fresh one.
+                Some(None) => {}
                 Some(Some(snapshot)) => {
-                    snapshot.written(joiner.codec).await;
+                    snapshot.written(joiner.codec, self.ends.offload).await;
                     if let Some(joining) = self.enter(joiner, Some(&snapshot)) {
                         return Ok(Some(joining));
                     }
@@ -151,8 +162,7 @@ impl EdgeRoom {
         let news = mirror.arrive(joiner.member.clone());
         state.hubs[joiner.hub].members += 1;
         if news {
-            let members = vec![joiner.member.clone()];
-            self.ends.bus.notify(self.id, Notice::Arrived { edge: self.ends.id, members });
+            self.ends.cluster.notify(self.id, Notice::Arrived(vec![joiner.member.clone()]));
         }
         Some(joining)
     }
@@ -163,7 +173,7 @@ impl EdgeRoom {
         state.hubs[hub].members = state.hubs[hub].members.saturating_sub(1);
         let Some(mirror) = state.mirror.as_mut() else { return };
         if mirror.depart(user) {
-            self.ends.bus.notify(self.id, Notice::Departed { edge: self.ends.id, users: vec![user] });
+            self.ends.cluster.notify(self.id, Notice::Departed(vec![user]));
         }
         if mirror.is_deserted() {
             drop(state);
@@ -187,7 +197,10 @@ impl EdgeRoom {
 
     fn close(self: &Arc<Self>, state: &mut State) {
         state.closed = true;
-        self.ends.bus.notify(self.id, Notice::Detached { edge: self.ends.id });
+        self.ends.cluster.notify(self.id, Notice::Detached);
+        if state.multicast {
+            self.ends.cluster.listen(self.id, false);
+        }
         self.ends.forget(self);
     }
 
@@ -209,13 +222,10 @@ impl EdgeRoom {
     /// When the owner cannot be reached.
     pub(crate) async fn reset(self: &Arc<Self>, codec: Codec) -> Result<Joining, Refusal> {
         loop {
-            self.attach_once().await?;
+            self.refresh().await?;
             let snapshot = self.lock().mirror.as_ref().and_then(MirrorState::snapshot);
-            let Some(snapshot) = snapshot else {
-                self.attach_again().await?;
-                continue;
-            };
-            snapshot.written(codec).await;
+            let Some(snapshot) = snapshot else { continue };
+            snapshot.written(codec, self.ends.offload).await;
             let state = self.lock();
             let Some(mirror) = state.mirror.as_ref().filter(|mirror| mirror.covers(snapshot.seq)) else {
                 continue;
@@ -254,40 +264,91 @@ impl EdgeRoom {
 
     // ---- from the owner and other edges -----------------------------------------------------------------------
 
-    pub(crate) fn take(self: &Arc<Self>, event: RoomEvent) {
+    /// False if the room was given up here.
+    pub(crate) fn take(self: &Arc<Self>, epoch: Epoch, event: RoomEvent) -> bool {
         let mut state = self.lock();
         if state.closed {
-            return;
+            return false;
         }
         if !state.live {
             if state.waiting.len() < BUFFERED {
-                state.waiting.push(event);
+                state.waiting.push((epoch, event));
             } else {
                 state.overflown = true;
             }
-            return;
+            return true;
         }
-        match self.take_live(&mut state, event) {
+        match self.take_live(&mut state, epoch, event) {
             Taken::News => self.tell_hubs(&mut state),
             Taken::Nothing => {}
-            Taken::Gap => {
-                state.live = false;
-                drop(state);
-                self.recover();
-            }
+            Taken::Gap => self.lost(state),
         }
+        true
     }
 
-    fn take_live(&self, state: &mut State, event: RoomEvent) -> Taken {
+    fn take_live(&self, state: &mut State, epoch: Epoch, event: RoomEvent) -> Taken {
         let Some(mirror) = state.mirror.as_mut() else { return Taken::Gap };
+        // Said by an owner that was replaced.
+        if epoch < mirror.position().epoch {
+            return Taken::Nothing;
+        }
         match event {
-            RoomEvent::Ops { epoch, first, ops } => mirror.take_ops(epoch, first, &ops),
+            RoomEvent::Ops { first, ops } => mirror.take_ops(epoch, first, &ops),
             RoomEvent::Presence(presence) => {
                 mirror.take_presence(presence);
                 Taken::News
             }
-            RoomEvent::OwnerLost => Taken::Gap,
+            RoomEvent::Edges { edges, multicast } => {
+                self.set_edges(state, edges, multicast);
+                Taken::Nothing
+            }
+            RoomEvent::Head(seq) if seq <= mirror.position().seq => Taken::Nothing,
+            RoomEvent::Head(_) | RoomEvent::OwnerLost => Taken::Gap,
         }
+    }
+
+    fn set_edges(&self, state: &mut State, edges: Vec<Incarnation>, multicast: bool) {
+        state.edges = edges;
+        if multicast != state.multicast {
+            state.multicast = multicast;
+            self.ends.cluster.listen(self.id, multicast);
+        }
+    }
+
+    /// The room has an owner in this epoch. If that is not the one that this edge is attached to, it attaches again.
+    pub(crate) fn moved(self: &Arc<Self>, epoch: Epoch) {
+        let state = self.lock();
+        let known = state.mirror.as_ref().map(|mirror| mirror.position().epoch);
+        if state.live && known.is_some_and(|known| known != epoch) {
+            self.lost(state);
+        }
+    }
+
+    /// Tells the owner what this edge knows, which shows what was lost on the way.
+    pub(crate) fn compare_notes(&self) {
+        let standing = {
+            let state = self.lock();
+            state.mirror.as_ref().filter(|_| state.live && !state.closed).map(|mirror| Standing {
+                position: mirror.position(),
+                here: mirror.here().iter().map(|member| member.id.0).collect(),
+                people: roster(&mirror.full_presence()),
+                edges: state.edges.iter().map(|edge| edge.0).collect(),
+            })
+        };
+        // Not under the lock: a host that does not have the room says so at once.
+        if let Some(standing) = standing {
+            self.ends.cluster.notify(self.id, Notice::Standing(standing));
+        }
+    }
+
+    /// Brings signals from here to everybody in the room.
+    pub(crate) fn send_signals(&self, signals: Vec<SignalOut>) {
+        let (edges, multicast) = {
+            let state = self.lock();
+            (state.edges.clone(), state.multicast)
+        };
+        self.ends.cluster.signal(self.id, &edges, multicast, &signals);
+        self.take_signals(signals);
     }
 
     pub(crate) fn take_signals(&self, signals: Vec<SignalOut>) {
@@ -309,63 +370,89 @@ impl EdgeRoom {
 
     // ---- to the owner -----------------------------------------------------------------------------------------
 
-    /// Sees to it that there is a mirror that hears everything.
-    async fn attach_once(self: &Arc<Self>) -> Result<(), Refusal> {
-        if self.is_live() {
+    /// Sees to it that the mirror has everything that was acknowledged before this was called. Those who ask while somebody is
+    /// asking share the next answer.
+    async fn refresh(self: &Arc<Self>) -> Result<(), Refusal> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let _one_at_a_time = self.attaching.lock().await;
+        if self.answered.load(Ordering::SeqCst) >= number || self.lock().closed {
             return Ok(());
         }
-        let _one_at_a_time = self.attaching.lock().await;
-        if self.is_live() { Ok(()) } else { self.attach().await }
+        let through = self.asked.load(Ordering::SeqCst);
+        self.attach().await?;
+        self.answered.store(through, Ordering::SeqCst);
+        Ok(())
     }
 
-    async fn attach_again(self: &Arc<Self>) -> Result<(), Refusal> {
+    /// Sees to it that the mirror hears everything.
+    async fn revive(self: &Arc<Self>) -> Result<(), Refusal> {
         let _one_at_a_time = self.attaching.lock().await;
-        let usable = self.lock().mirror.as_ref().is_some_and(|mirror| mirror.snapshot().is_some());
-        if usable { Ok(()) } else { self.attach().await }
-    }
-
-    fn is_live(&self) -> bool {
-        let state = self.lock();
-        state.live || state.closed
+        let wanted = {
+            let state = self.lock();
+            !state.live && !state.closed
+        };
+        if wanted { self.attach().await } else { Ok(()) }
     }
 
     async fn attach(self: &Arc<Self>) -> Result<(), Refusal> {
-        let attached = self.ends.bus.attach(self.id, self.ends.id).await?;
+        let contents = self.lock().mirror.as_ref().is_none_or(|mirror| mirror.snapshot().is_none());
+        let attached = self.ends.cluster.attach(self.id, contents).await?;
         let missed = self.missed(attached.position.seq).await?;
-        self.kind.get_or_init(|| attached.kind);
+        if self.take_in(attached, missed) {
+            return Ok(());
+        }
+        // The log does not reach back to where the mirror stands.
+        let attached = self.ends.cluster.attach(self.id, true).await?;
+        self.take_in(attached, Vec::new());
+        Ok(())
+    }
+
+    /// False if what the owner said is not enough: the mirror lacks ops, and there are no contents to go on from.
+    fn take_in(self: &Arc<Self>, attached: Attached, missed: Vec<(Seq, Vec<Arc<LoggedOp>>)>) -> bool {
+        let Attached { kind, position, contents, presence, edges, multicast, known } = attached;
+        self.kind.get_or_init(|| kind);
         let mut state = self.lock();
-        match state.mirror.as_mut() {
-            None => {
-                let (kind, position) = (attached.kind, attached.position);
-                state.mirror =
-                    Some(MirrorState::new(self.id, kind, position, attached.contents, attached.presence));
+        match (state.mirror.as_mut(), contents) {
+            (None, None) => return false,
+            (None, Some(contents)) => {
+                state.mirror = Some(MirrorState::new(self.id, kind, position, contents, presence));
             }
-            Some(mirror) => {
+            (Some(mirror), contents) => {
                 for (first, ops) in missed {
-                    mirror.take_ops(attached.position.epoch, first, &ops.into());
+                    mirror.take_ops(position.epoch, first, &ops.into());
                 }
-                mirror.set_snapshot(attached.position, attached.contents);
-                // A new owner knows nobody yet; it hears of others from their edges.
-                mirror.keep_those_here();
-                let members = mirror.here();
-                self.ends.bus.notify(self.id, Notice::Present { edge: self.ends.id, members });
+                let lacks = mirror.position().seq < position.seq;
+                match contents {
+                    None if lacks => return false,
+                    None => mirror.set_epoch(position.epoch),
+                    Some(contents) if lacks => mirror.start_over(position, contents),
+                    Some(contents) => mirror.set_snapshot(position, contents),
+                }
             }
         }
-        self.go_live(&mut state);
+        self.set_edges(&mut state, edges, multicast);
+        let here = state.mirror.as_ref().map(MirrorState::here).unwrap_or_default();
+        // An owner that did not know this edge does not know who is here; one that did may have heard only half.
+        if !here.is_empty() && !known || known && !state.live {
+            self.ends.cluster.notify(self.id, Notice::Present(here));
+        }
+        if !state.live {
+            self.go_live(&mut state);
+        }
         self.tell_hubs(&mut state);
         if state.closed {
             // Given up while the owner was being asked, who now believes that we are here.
-            self.ends.bus.notify(self.id, Notice::Detached { edge: self.ends.id });
+            self.ends.cluster.notify(self.id, Notice::Detached);
         }
-        Ok(())
+        true
     }
 
     fn go_live(self: &Arc<Self>, state: &mut State) {
         state.live = true;
         let waiting = std::mem::take(&mut state.waiting);
         let mut gap = std::mem::take(&mut state.overflown);
-        for event in waiting {
-            gap |= self.take_live(state, event) == Taken::Gap;
+        for (epoch, event) in waiting {
+            gap |= self.take_live(state, epoch, event) == Taken::Gap;
         }
         if gap {
             state.live = false;
@@ -391,13 +478,19 @@ impl EdgeRoom {
         Ok(missed)
     }
 
+    fn lost(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        state.live = false;
+        drop(state);
+        self.recover();
+    }
+
     /// Attaches again in the background, until it succeeds or nobody is here any more.
     fn recover(self: &Arc<Self>) {
         metrics::counter!("enfilade_mirror_recoveries_total").increment(1);
         let room = self.clone();
         tokio::spawn(async move {
             let mut wait = RETRY;
-            while let Err(refusal) = room.attach_once().await {
+            while let Err(refusal) = room.revive().await {
                 if refusal.code == ErrorCode::RoomNotFound || room.lock().closed {
                     return;
                 }

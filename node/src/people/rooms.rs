@@ -206,6 +206,17 @@ impl People {
         Ok(self.directory.members(room, after, limit).await?)
     }
 
+    /// Whether somebody may know how another person is: their own, or that of people with whom they share a room.
+    ///
+    /// # Errors
+    /// `not_found` if not.
+    pub async fn require_acquaintance(&self, asking: UserId, other: UserId) -> Result<(), Refusal> {
+        if asking == other || self.directory.share_a_room(asking, other).await? {
+            return Ok(());
+        }
+        Err(not_found("there is no such person in your rooms"))
+    }
+
     /// Ends a membership: an owner anybody's, everybody their own.
     ///
     /// # Errors

@@ -128,11 +128,11 @@ impl People {
                 Verdict::Current => {}
                 Verdict::Reused => {
                     tracing::warn!(login = %login.id, user = %login.user, "an old refresh token came back");
-                    self.end_login(login.id).await?;
+                    self.end_login(login.user, login.id).await?;
                     return Err(sign_in_again());
                 }
                 Verdict::Expired => {
-                    self.end_login(login.id).await?;
+                    self.end_login(login.user, login.id).await?;
                     return Err(sign_in_again());
                 }
                 Verdict::Forged => return Err(sign_in_again()),
@@ -172,7 +172,7 @@ impl People {
             if everywhere {
                 self.end_all_logins(user).await?;
             } else {
-                self.end_login(login).await?;
+                self.end_login(user, login).await?;
             }
         }
         Ok(())
@@ -195,7 +195,7 @@ impl People {
         if !theirs {
             return Err(Refusal::new(ErrorCode::NotFound, "you are not signed in on such a device"));
         }
-        self.end_login(login).await
+        self.end_login(user, login).await
     }
 
     /// # Errors
@@ -227,7 +227,7 @@ impl People {
             device: from.device.chars().filter(|c| !c.is_control()).take(200).collect(),
         };
         for ended in self.directory.create_login(&login, MOST).await? {
-            self.announce_end(ended).await;
+            self.announce_end(login.user, ended).await;
         }
         self.session(user, &login)
     }
@@ -246,10 +246,10 @@ impl People {
         Ok(self.directory.login(token.login()).await?.filter(|login| token.is_of(login)))
     }
 
-    async fn end_login(&self, login: LoginId) -> Result<(), Refusal> {
+    async fn end_login(&self, user: UserId, login: LoginId) -> Result<(), Refusal> {
         let outcome = self.directory.end_login(login).await;
         if may_have_happened(&outcome) {
-            self.announce_end(login).await;
+            self.announce_end(user, login).await;
         }
         Ok(outcome.map(|_| ())?)
     }
@@ -263,14 +263,14 @@ impl People {
             Err(_) => Vec::new(),
         };
         for login in ended {
-            self.announce_end(login).await;
+            self.announce_end(user, login).await;
         }
         Ok(outcome.map(|_| ())?)
     }
 
-    async fn announce_end(&self, login: LoginId) {
+    async fn announce_end(&self, user: UserId, login: LoginId) {
         self.forget_login(login);
-        self.changes.login_ended(login).await;
+        self.changes.login_ended(user, login).await;
     }
 
     /// Failing to renew a hash is no reason to keep somebody out.

@@ -9,4 +9,5 @@ mod idempotency;
 mod people;
 mod problems;
 mod rooms;
+mod sessions;
 mod world;

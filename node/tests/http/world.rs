@@ -3,16 +3,21 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use enfilade_node::api::{Api, History, PeerAddr, Rooms, Site, Submission, router};
+use enfilade_actors::bus::UserPresence;
+use enfilade_node::api::{
+    Api, Connection, History, PeerAddr, Rooms, Session, Sessions, Site, Submission, router,
+};
 use enfilade_node::people::{AccessChanges, Clock, Hashing, People, Refusal, Settings};
-use enfilade_proto::{Codec, DisplayName, Epoch, LoggedOp, LoginId, Position, RoomId, Seq, Snapshot};
+use enfilade_proto::{
+    Codec, DisplayName, Epoch, ErrorCode, LoggedOp, LoginId, Member, Position, RoomId, Seq, Snapshot, UserId,
+};
 use enfilade_store::{Sqlite, SqliteOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,6 +37,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) heard: Arc<Heard>,
     pub(crate) rooms: Arc<TestRooms>,
+    pub(crate) sessions: Arc<TestSessions>,
     pub(crate) folder: TempDir,
 }
 
@@ -49,8 +55,14 @@ impl World {
         let rooms = Arc::new(TestRooms::default());
         let people = People::open(store.clone(), heard.clone(), clock.clone(), &settings).await.unwrap();
         let people = Arc::new(people);
-        let api = Api { people: people.clone(), rooms: rooms.clone(), site: Arc::new(site) };
-        Self { router: router(api), people, store, clock, heard, rooms, folder }
+        let sessions = Arc::new(TestSessions::default());
+        let api = Api {
+            people: people.clone(),
+            rooms: rooms.clone(),
+            sessions: sessions.clone(),
+            site: Arc::new(site),
+        };
+        Self { router: router(api), people, store, clock, heard, rooms, sessions, folder }
     }
 
     /// Somebody without any credentials.
@@ -278,7 +290,7 @@ impl Heard {
 
 #[async_trait]
 impl AccessChanges for Heard {
-    async fn login_ended(&self, login: LoginId) {
+    async fn login_ended(&self, _: UserId, login: LoginId) {
         self.hear(News::LoginEnded(login));
     }
 
@@ -295,6 +307,8 @@ impl AccessChanges for Heard {
 #[derive(Debug)]
 pub(crate) struct TestRooms {
     logs: Mutex<HashMap<RoomId, Vec<LoggedOp>>>,
+    /// Who is in any of them, by id.
+    pub(crate) there: Mutex<Vec<Member>>,
     /// What the next submits fail with.
     pub(crate) failures: Mutex<Vec<Refusal>>,
     /// A submit waits for a permit before it does anything.
@@ -307,6 +321,7 @@ impl Default for TestRooms {
     fn default() -> Self {
         Self {
             logs: Mutex::default(),
+            there: Mutex::default(),
             failures: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             waiting: Semaphore::new(0),
@@ -340,6 +355,12 @@ impl Rooms for TestRooms {
         Ok(History { first_seq: Seq(first as u64 + 1), ops, more })
     }
 
+    async fn people(&self, _: RoomId, after: Option<UserId>, limit: u32) -> Result<Vec<Member>, Refusal> {
+        let there = self.there.lock().unwrap();
+        let next = there.iter().filter(|member| after.is_none_or(|after| member.id > after));
+        Ok(next.take(limit as usize).cloned().collect())
+    }
+
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
         self.waiting.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
@@ -361,6 +382,25 @@ impl Rooms for TestRooms {
             log.len() - 1
         });
         Ok(Seq(index as u64 + 1))
+    }
+}
+
+/// People who are online while they have connections; none of them can be asked for if `broken`.
+#[derive(Debug, Default)]
+pub(crate) struct TestSessions {
+    pub(crate) connections: Mutex<HashMap<UserId, Vec<Connection>>>,
+    pub(crate) broken: AtomicBool,
+}
+
+#[async_trait]
+impl Sessions for TestSessions {
+    async fn session(&self, user: UserId) -> Result<Session, Refusal> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(Refusal::new(ErrorCode::Busy, "the owner is away"));
+        }
+        let connections = self.connections.lock().unwrap().get(&user).cloned().unwrap_or_default();
+        let presence = if connections.is_empty() { UserPresence::Offline } else { UserPresence::Online };
+        Ok(Session { presence, connections })
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "shared by tests; each uses another part, and one that cannot go on has failed"
 )]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use enfilade_node::{Config, Node, Partial};
@@ -43,14 +44,24 @@ impl TestNode {
     }
 
     async fn start_in(folder: TempDir) -> Self {
+        Self::start_with(folder, Partial::default()).await
+    }
+
+    /// Starts one with settings besides those that every test needs.
+    pub async fn start_with(folder: TempDir, given: Partial) -> Self {
         let given = Partial {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             admin_listen: Some("127.0.0.1:0".parse().unwrap()),
             data_dir: Some(folder.path().to_owned()),
-            ..Partial::default()
+            ..given
         };
         let (config, _) = Config::load(given, None).unwrap();
         Self { node: Node::start(&config, None).await.unwrap(), folder }
+    }
+
+    /// Where people come in.
+    pub fn address(&self) -> SocketAddr {
+        self.node.address.expect("this node is an edge")
     }
 
     /// Stops it gracefully and starts another one on the same data.
@@ -67,12 +78,12 @@ impl TestNode {
         headers: &[String],
         body: Option<Value>,
     ) -> (u16, Value) {
-        let mut socket = TcpStream::connect(self.node.address).await.unwrap();
+        let mut socket = TcpStream::connect(self.address()).await.unwrap();
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let extra: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{extra}\r\n",
-            self.node.address,
+            self.address(),
             body.len()
         );
         socket.write_all((head + &body).as_bytes()).await.unwrap();
@@ -135,14 +146,14 @@ pub struct Client {
 
 impl Client {
     async fn connect(node: &TestNode, codec: Codec) -> Self {
-        let uri = format!("ws://{}/ws", node.node.address).parse().unwrap();
+        let uri = format!("ws://{}/ws", node.address()).parse().unwrap();
         let protocol = codec.subprotocol().parse().unwrap();
         let builder =
             ClientBuilder::from_uri(uri).add_header("sec-websocket-protocol".parse().unwrap(), protocol);
         // A small window, so that a reader that does not read is soon felt by the server.
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(64 * 1024).unwrap();
-        let tcp = tcp.connect(node.node.address).await.unwrap();
+        let tcp = tcp.connect(node.address()).await.unwrap();
         let (socket, _) =
             builder.unwrap().limits(tokio_websockets::Limits::unlimited()).connect_on(tcp).await.unwrap();
         Self { socket, codec, id: ClientId(Uuid::new_v4()), next: 0, kept: Vec::new(), closed: None }

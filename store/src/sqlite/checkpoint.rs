@@ -11,8 +11,8 @@ use sqlx::{Result as SqlResult, Row};
 
 use super::Sqlite;
 use super::failure::read_failed;
-use super::rows::int;
 use crate::checkpoint::Checkpoint;
+use crate::columns::int;
 use crate::error::StoreError;
 
 /// The size of a part: about a millisecond of the writer.

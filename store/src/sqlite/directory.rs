@@ -4,25 +4,19 @@
 
 use async_trait::async_trait;
 use enfilade_proto::{DisplayName, LinkId, LoginId, Role, RoomId, Seq, UserId, Username};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Result as SqlResult, Row};
+use sqlx::Result as SqlResult;
+use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::Sqlite;
 use super::failure::read_failed;
-use super::rows::{bytes, if_any, int, kind, name, rank, role, username, uuid};
+use super::rows::{access_row, idempotency, link_row, login_id, login_row, member_row, room_row, user_row};
+use crate::columns::{int, rank};
 use crate::directory::{
-    Access, Directory, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow, NewLink, NewRoom, NewUser,
-    RoomRow, UserRow,
+    ANSWERED_MS, Access, Directory, FORGOTTEN_AT_ONCE, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow,
+    NewLink, NewRoom, NewUser, RESERVED_MS, RoomRow, UserRow,
 };
 use crate::error::StoreError;
-
-/// How long a key stays reserved for a request that does not answer.
-const RESERVED_MS: u64 = 60_000;
-/// How long an answer is remembered.
-const ANSWERED_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Keys that are forgotten with each one that is reserved: more than one, so that they get fewer.
-const FORGOTTEN_AT_ONCE: u32 = 16;
 
 #[async_trait]
 impl Directory for Sqlite {
@@ -201,6 +195,18 @@ impl Directory for Sqlite {
         .bind(limit)
         .try_map(|row| room_row(&row))
         .fetch_all(&self.readers)
+        .await
+        .map_err(read_failed)
+    }
+
+    async fn share_a_room(&self, one: UserId, other: UserId) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM room_member AS a JOIN room_member AS b ON b.room = a.room
+             WHERE a.user_id = ? AND b.user_id = ?)",
+        )
+        .bind(blob(&one.0))
+        .bind(blob(&other.0))
+        .fetch_one(&self.readers)
         .await
         .map_err(read_failed)
     }
@@ -542,81 +548,4 @@ async fn begin_idempotent(
         .execute(connection)
         .await?;
     Ok(Idempotency::New)
-}
-
-// ---- rows -----------------------------------------------------------------------------------------------------
-
-fn user_row(row: &SqliteRow) -> SqlResult<UserRow> {
-    Ok(UserRow {
-        id: UserId(uuid(row, 0)?),
-        username: username(row, 1)?,
-        name: name(row, 2)?,
-        password_hash: row.try_get(3)?,
-        created_ms: row.try_get(4)?,
-    })
-}
-
-fn login_row(row: &SqliteRow) -> SqlResult<LoginRow> {
-    Ok(LoginRow {
-        id: login_id(row)?,
-        user: UserId(uuid(row, 1)?),
-        key: bytes(row, 2)?,
-        counter: row.try_get(3)?,
-        rotated_ms: row.try_get(4)?,
-        created_ms: row.try_get(5)?,
-        expires_ms: row.try_get(6)?,
-        device: row.try_get(7)?,
-    })
-}
-
-fn login_id(row: &SqliteRow) -> SqlResult<LoginId> {
-    uuid(row, 0).map(LoginId)
-}
-
-fn room_row(row: &SqliteRow) -> SqlResult<RoomRow> {
-    Ok(RoomRow {
-        id: RoomId(uuid(row, 0)?),
-        kind: kind(row, 1)?,
-        title: name(row, 2)?,
-        created_ms: row.try_get(3)?,
-        role: if_any(row, 4, role)?,
-    })
-}
-
-fn access_row(row: &SqliteRow) -> SqlResult<Access> {
-    let link = if_any(row, 3, uuid)?.map(|id| Ok::<_, sqlx::Error>((LinkId(id), role(row, 4)?)));
-    Ok(Access {
-        kind: kind(row, 0)?,
-        title: name(row, 1)?,
-        member: if_any(row, 2, role)?,
-        link: link.transpose()?,
-    })
-}
-
-fn link_row(row: &SqliteRow) -> SqlResult<LinkRow> {
-    Ok(LinkRow {
-        id: LinkId(uuid(row, 0)?),
-        role: role(row, 1)?,
-        created_ms: row.try_get(2)?,
-        expires_ms: row.try_get(3)?,
-    })
-}
-
-fn member_row(row: &SqliteRow) -> SqlResult<MemberRow> {
-    Ok(MemberRow {
-        user: UserId(uuid(row, 0)?),
-        name: name(row, 1)?,
-        role: role(row, 2)?,
-        via: if_any(row, 3, uuid)?.map(LinkId),
-    })
-}
-
-fn idempotency(row: &SqliteRow, fingerprint: &[u8; 32]) -> SqlResult<Idempotency> {
-    if bytes(row, 0)? != *fingerprint {
-        return Ok(Idempotency::Mismatch);
-    }
-    match row.try_get(1)? {
-        None => Ok(Idempotency::InProgress),
-        Some(status) => Ok(Idempotency::Done { status, body: row.try_get(2)? }),
-    }
 }

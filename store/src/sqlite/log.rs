@@ -13,8 +13,10 @@ use sqlx::{AssertSqlSafe, Result as SqlResult, Row};
 
 use super::Sqlite;
 use super::failure::{commit_failed, read_failed};
-use super::rows::{int, uuid};
+use super::rows::uuid;
 use crate::checkpoint::Checkpoint;
+use crate::columns::int;
+use crate::continuity::{Insert, continuing};
 use crate::error::StoreError;
 use crate::log::{Batch, Incarnation, LogRow, Outcome, RoomLog};
 use crate::shard::Shard;
@@ -47,19 +49,27 @@ impl RoomLog for Sqlite {
         read(self, room, after, max_bytes).await.map_err(read_failed)
     }
 
+    async fn rooms(&self, after: Option<RoomId>, limit: u32) -> Result<Vec<RoomId>, StoreError> {
+        // No blob is less than an empty one.
+        let after = after.map(|room| room.0.as_bytes().to_vec()).unwrap_or_default();
+        sqlx::query(
+            "SELECT room FROM room_log WHERE room > ?1 UNION SELECT room FROM checkpoint WHERE room > ?1
+             ORDER BY room LIMIT ?2",
+        )
+        .bind(after)
+        .bind(limit)
+        .try_map(|row: SqliteRow| uuid(&row, 0).map(RoomId))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(read_failed)
+    }
+
     async fn checkpoint(&self, room: RoomId) -> Result<Option<Checkpoint>, StoreError> {
         self.read_checkpoint(room).await
     }
 
     async fn put_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.write_checkpoint(checkpoint).await
-    }
-
-    async fn claim(&self, owner: Incarnation, shards: &[Shard]) -> Result<Vec<(Shard, Epoch)>, StoreError> {
-        let mut change = self.writer.change().await?;
-        let epochs = claim(&mut change, owner, shards).await;
-        let epochs = change.settle(epochs).await?;
-        Ok(shards.iter().filter_map(|shard| Some((*shard, *epochs.get(shard)?))).collect())
     }
 
     async fn prune(&self, before_ms: u64, max_rows: u32) -> Result<u64, StoreError> {
@@ -135,41 +145,9 @@ async fn owned(
     Ok(rows.into_iter().filter_map(|(shard, epoch)| Some((Shard::new(shard)?, Epoch(epoch)))).collect())
 }
 
-fn json(shards: &BTreeSet<Shard>) -> String {
+pub(super) fn json(shards: &BTreeSet<Shard>) -> String {
     let numbers: Vec<String> = shards.iter().map(ToString::to_string).collect();
     format!("[{}]", numbers.join(","))
-}
-
-/// A batch that is worth sending to the database.
-struct Insert {
-    /// Its place among the batches.
-    index: usize,
-    /// The room's log must end here before the statement.
-    after: Seq,
-}
-
-/// Leaves out empty batches, and those of a room from the first that does not continue the one before it.
-///
-/// The statement sees the log as it was before, so all batches of a room ask for the same end of the log: that in front of
-/// the first of them. They are written all or none.
-fn continuing(batches: &[Batch], broken: &HashSet<RoomId>) -> Vec<Insert> {
-    let mut latest: HashMap<RoomId, Option<(Seq, &Batch)>> =
-        broken.iter().map(|room| (*room, None)).collect();
-    let mut rows = Vec::with_capacity(batches.len());
-    for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
-        let after = match latest.get(&batch.room) {
-            None => batch.first.0.checked_sub(1).map(Seq),
-            Some(Some((after, before)))
-                if before.last.next() == batch.first && before.epoch == batch.epoch =>
-            {
-                Some(*after)
-            }
-            Some(_) => None,
-        };
-        latest.insert(batch.room, after.map(|after| (after, batch)));
-        rows.extend(after.map(|after| Insert { index, after }));
-    }
-    rows
 }
 
 /// Returns the indices of the batches that were written.
@@ -267,26 +245,6 @@ fn log_row(row: &SqliteRow) -> SqlResult<LogRow> {
         at_ms: row.try_get(3)?,
         ops: Bytes::from(row.try_get::<Vec<u8>, _>(4)?),
     })
-}
-
-// ---- owners ---------------------------------------------------------------------------------------------------
-
-async fn claim(
-    connection: &mut SqliteConnection,
-    owner: Incarnation,
-    shards: &[Shard],
-) -> SqlResult<HashMap<Shard, Epoch>> {
-    let rows: Vec<(u16, u64)> = sqlx::query_as(
-        "INSERT INTO shard_owner (shard, incarnation, epoch)
-         SELECT claimed.value, ?2, 1 FROM json_each(?1) AS claimed WHERE true
-         ON CONFLICT (shard) DO UPDATE SET incarnation = excluded.incarnation, epoch = shard_owner.epoch + 1
-         RETURNING shard, epoch",
-    )
-    .bind(json(&shards.iter().copied().collect()))
-    .bind(&owner.0.as_bytes()[..])
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().filter_map(|(shard, epoch)| Some((Shard::new(shard)?, Epoch(epoch)))).collect())
 }
 
 // ---- forgetting -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ mod checkpoint;
 mod directory;
 mod failure;
 mod log;
+mod ownership;
 mod rows;
 mod wal;
 mod writer;

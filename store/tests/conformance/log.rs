@@ -1,13 +1,13 @@
 //! Appending, reading, owning, checkpoints and pruning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use enfilade_proto::{Epoch, RoomId, Seq};
-use enfilade_store::{Batch, LogRow, Outcome, RoomLog, Shard};
+use enfilade_store::{Batch, LogRow, Outcome, Shard};
 use futures_util::future::{join, join_all};
 
-use super::{Owner, batch, checkpoint, new_incarnation, new_room_id};
+use super::{OwnedLog, Owner, batch, checkpoint, new_room_id};
 
 use Outcome::{Committed, Fenced};
 
@@ -15,7 +15,7 @@ async fn append(owner: &Owner<'_>, batches: &[Batch]) -> Vec<Outcome> {
     owner.log.append(owner.incarnation, batches).await.unwrap()
 }
 
-async fn everything(log: &dyn RoomLog, room: RoomId) -> Vec<LogRow> {
+pub(crate) async fn everything(log: &dyn OwnedLog, room: RoomId) -> Vec<LogRow> {
     log.read(room, Seq(0), usize::MAX).await.unwrap()
 }
 
@@ -31,8 +31,8 @@ fn row(batch: &Batch) -> LogRow {
 
 // ---- append and read ------------------------------------------------------------------------------------------
 
-pub(crate) async fn what_was_appended_is_read_back_in_order(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn what_was_appended_is_read_back_in_order(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     let epoch = owner.claim(room).await;
     let mut batches = vec![batch(room, epoch, 1, 3), batch(room, epoch, 4, 4), batch(room, epoch, 5, 400)];
     batches[1].ops = Bytes::new();
@@ -44,8 +44,34 @@ pub(crate) async fn what_was_appended_is_read_back_in_order(log: &dyn RoomLog) {
     assert_eq!(everything(log, new_room_id()).await, []);
 }
 
-pub(crate) async fn a_batch_must_continue_its_rooms_log(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn rooms_on_record_are_listed_by_pages(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
+    let mut rooms: Vec<RoomId> = (0..5).map(|_| new_room_id()).collect();
+    for room in &rooms {
+        let epoch = owner.claim(*room).await;
+        assert_eq!(
+            append(&owner, &[batch(*room, epoch, 1, 1), batch(*room, epoch, 2, 2)]).await,
+            [Committed; 2]
+        );
+    }
+    log.put_checkpoint(&checkpoint(rooms[0], 2, "state")).await.unwrap();
+    rooms.sort();
+    // Other tests may have rooms of their own in the same database.
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = log.rooms(after, 2).await.unwrap();
+        assert!(page.len() <= 2 && page.is_sorted());
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        listed.extend(page);
+    }
+    assert!(listed.is_sorted_by(|a, b| a < b), "each once");
+    listed.retain(|room| rooms.contains(room));
+    assert_eq!(listed, rooms);
+}
+
+pub(crate) async fn a_batch_must_continue_its_rooms_log(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     let epoch = owner.claim(room).await;
     assert_eq!(append(&owner, &[batch(room, epoch, 2, 3)]).await, [Fenced], "a room begins at 1");
     assert_eq!(append(&owner, &[batch(room, epoch, 0, 0)]).await, [Fenced], "there is no op 0");
@@ -59,14 +85,14 @@ pub(crate) async fn a_batch_must_continue_its_rooms_log(log: &dyn RoomLog) {
     assert_eq!(everything(log, room).await, [row(&batch(room, epoch, 1, 3)), row(&batch(room, epoch, 4, 4))]);
 }
 
-pub(crate) async fn each_batch_of_a_call_has_its_own_outcome(log: &dyn RoomLog) {
-    let owner = Owner::new(log);
+pub(crate) async fn each_batch_of_a_call_has_its_own_outcome(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
     let rooms = rooms_of_different_shards(5);
     let mut epochs = Vec::new();
     for room in &rooms {
         epochs.push(owner.claim(*room).await);
     }
-    Owner::new(log).claim(rooms[2]).await;
+    Owner::new(log).await.claim(rooms[2]).await;
     let batches = [
         batch(rooms[0], epochs[0], 1, 1),
         batch(rooms[1], epochs[1], 7, 9),
@@ -81,8 +107,8 @@ pub(crate) async fn each_batch_of_a_call_has_its_own_outcome(log: &dyn RoomLog) 
     }
 }
 
-pub(crate) async fn batches_of_one_room_may_follow_one_another_in_a_call(log: &dyn RoomLog) {
-    let owner = Owner::new(log);
+pub(crate) async fn batches_of_one_room_may_follow_one_another_in_a_call(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
     let [room, other] = rooms_of_different_shards(2)[..] else { unreachable!() };
     let (epoch, other_epoch) = (owner.claim(room).await, owner.claim(other).await);
     let batches = [
@@ -116,8 +142,8 @@ pub(crate) async fn batches_of_one_room_may_follow_one_another_in_a_call(log: &d
     assert_eq!(lasts, [2, 3, 9, 10, 11, 12, 13]);
 }
 
-pub(crate) async fn an_empty_batch_only_asks_the_fence(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn an_empty_batch_only_asks_the_fence(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     assert_eq!(append(&owner, &[]).await, []);
     assert_eq!(append(&owner, &[batch(room, Epoch(1), 1, 0)]).await, [Fenced], "a shard that nobody claimed");
     let epoch = owner.claim(room).await;
@@ -127,16 +153,15 @@ pub(crate) async fn an_empty_batch_only_asks_the_fence(log: &dyn RoomLog) {
         append(&owner, &[batch(room, epoch, 5, 4), batch(room, Epoch(epoch.0 + 1), 5, 4)]).await,
         [Committed, Fenced]
     );
-    Owner::new(log).claim(room).await;
+    Owner::new(log).await.claim(room).await;
     assert_eq!(append(&owner, &[ask]).await, [Fenced]);
     assert_eq!(everything(log, room).await.len(), 1);
 }
 
-pub(crate) async fn a_call_takes_thousands_of_batches(log: &dyn RoomLog) {
-    let owner = Owner::new(log);
+pub(crate) async fn a_call_takes_thousands_of_batches(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
     let shards: Vec<Shard> = Shard::all().collect();
-    let epochs: BTreeMap<Shard, Epoch> =
-        log.claim(owner.incarnation, &shards).await.unwrap().into_iter().collect();
+    let epochs = owner.take(&shards).await;
     let epoch = |room| epochs[&Shard::of(room)];
     let rooms: Vec<RoomId> = (0..3_000).map(|_| new_room_id()).collect();
     let mut batches: Vec<Batch> = rooms.iter().map(|room| batch(*room, epoch(*room), 1, 2)).collect();
@@ -159,8 +184,8 @@ pub(crate) async fn a_call_takes_thousands_of_batches(log: &dyn RoomLog) {
     }
 }
 
-pub(crate) async fn a_read_begins_with_the_row_that_has_the_next_op(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn a_read_begins_with_the_row_that_has_the_next_op(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     let epoch = owner.claim(room).await;
     let batches = [batch(room, epoch, 1, 10), batch(room, epoch, 11, 11), batch(room, epoch, 12, 20)];
     append(&owner, &batches).await;
@@ -171,8 +196,8 @@ pub(crate) async fn a_read_begins_with_the_row_that_has_the_next_op(log: &dyn Ro
     assert_eq!(log.read(room, Seq(u64::MAX), usize::MAX).await.unwrap(), []);
 }
 
-pub(crate) async fn a_read_stops_at_its_bound(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn a_read_stops_at_its_bound(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     let epoch = owner.claim(room).await;
     for seq in 1..=100 {
         let batch = Batch { ops: vec![1; 1_000].into(), ..batch(room, epoch, seq, seq) };
@@ -195,29 +220,12 @@ pub(crate) async fn a_read_stops_at_its_bound(log: &dyn RoomLog) {
 
 // ---- owners ---------------------------------------------------------------------------------------------------
 
-pub(crate) async fn every_claim_raises_the_epoch(log: &dyn RoomLog) {
-    let shards: Vec<Shard> = Shard::all().collect();
-    let (one, two) = (new_incarnation(), new_incarnation());
-    let mut latest: BTreeMap<Shard, Epoch> = BTreeMap::new();
-    for owner in [one, two, two, one] {
-        let claimed = log.claim(owner, &shards).await.unwrap();
-        assert!(claimed.iter().map(|(shard, _)| *shard).eq(Shard::all()), "in the order asked");
-        for (shard, epoch) in claimed {
-            assert!(latest.insert(shard, epoch).is_none_or(|before| before < epoch));
-        }
-    }
-    assert_eq!(log.claim(one, &[]).await.unwrap(), []);
-    let some = [shards[9], shards[3], shards[9]];
-    let claimed = log.claim(one, &some).await.unwrap();
-    let expected = some.map(|shard| (shard, Epoch(latest[&shard].0 + 1)));
-    assert_eq!(claimed, expected, "a shard that is named twice is claimed once");
-}
-
-pub(crate) async fn only_the_owner_writes_and_only_in_its_epoch(log: &dyn RoomLog) {
-    let (old, new, room) = (Owner::new(log), Owner::new(log), new_room_id());
+pub(crate) async fn only_the_owner_writes_and_only_in_its_epoch(log: &dyn OwnedLog) {
+    let (old, room) = (Owner::new(log).await, new_room_id());
     assert_eq!(append(&old, &[batch(room, Epoch(1), 1, 1)]).await, [Fenced], "nobody owns the shard");
     let first = old.claim(room).await;
     assert_eq!(append(&old, &[batch(room, first, 1, 1)]).await, [Committed]);
+    let new = Owner::new(log).await;
     assert_eq!(append(&new, &[batch(room, first, 2, 2)]).await, [Fenced], "another's epoch");
     let second = new.claim(room).await;
     assert_eq!(append(&old, &[batch(room, first, 2, 2)]).await, [Fenced], "the former owner");
@@ -237,36 +245,6 @@ pub(crate) async fn only_the_owner_writes_and_only_in_its_epoch(log: &dyn RoomLo
     assert_eq!(append(&new, &[batch(room, third, 3, 3)]).await, [Committed]);
 }
 
-/// Several owners take a shard from each other all the time, and write as long as they can. Nothing that one was told is
-/// committed may be missing, nor be missed by the one who took over.
-pub(crate) async fn owners_who_fight_for_a_shard_lose_nothing(log: &dyn RoomLog) {
-    let rooms = rooms_of_one_shard(3);
-    let owners: Vec<Owner> = (0..4).map(|_| Owner::new(log)).collect();
-    let journals = join_all(owners.iter().zip(1..).map(|(owner, seed)| fight(owner, &rooms, seed))).await;
-    for room in rooms {
-        let rows = everything(log, room).await;
-        let end = rows.iter().fold(Some((Seq(0), Epoch(0))), follow);
-        assert!(end.is_some(), "a gap, a repeat, or an epoch that went back: {rows:?}");
-        let written: BTreeSet<(Seq, Seq, Bytes)> =
-            rows.iter().map(|row| (row.first, row.last, row.ops.clone())).collect();
-        for journal in &journals {
-            for batch in journal.acknowledged.iter().filter(|batch| batch.room == room) {
-                assert!(written.contains(&(batch.first, batch.last, batch.ops.clone())), "lost: {batch:?}");
-            }
-            for (epoch, _, head) in journal.takeovers.iter().filter(|takeover| takeover.1 == room) {
-                let late = rows.iter().find(|row| row.epoch < *epoch && row.last > *head);
-                assert_eq!(late, None, "written behind the back of the owner in epoch {epoch}");
-            }
-        }
-    }
-}
-
-/// Where the log stands after a row, if that continues what was before.
-fn follow(before: Option<(Seq, Epoch)>, row: &LogRow) -> Option<(Seq, Epoch)> {
-    let (last, epoch) = before?;
-    (row.first == last.next() && row.last >= row.first && row.epoch >= epoch).then_some((row.last, row.epoch))
-}
-
 fn rooms_of_different_shards(count: usize) -> Vec<RoomId> {
     let mut rooms = BTreeMap::new();
     while rooms.len() < count {
@@ -274,73 +252,6 @@ fn rooms_of_different_shards(count: usize) -> Vec<RoomId> {
         rooms.insert(Shard::of(room), room);
     }
     rooms.into_values().collect()
-}
-
-fn rooms_of_one_shard(count: usize) -> Vec<RoomId> {
-    let mut rooms = vec![new_room_id()];
-    while rooms.len() < count {
-        let room = new_room_id();
-        if Shard::of(room) == Shard::of(rooms[0]) {
-            rooms.push(room);
-        }
-    }
-    rooms
-}
-
-#[derive(Default)]
-struct Journal {
-    acknowledged: Vec<Batch>,
-    /// How often another owner was noticed.
-    fenced: usize,
-    /// In which epoch a room was taken over, and what the last seq was then.
-    takeovers: Vec<(Epoch, RoomId, Seq)>,
-}
-
-/// Fights until it has written a good deal and met others often.
-async fn fight(owner: &Owner<'_>, rooms: &[RoomId], seed: u64) -> Journal {
-    let mut journal = Journal::default();
-    let mut chance = seed;
-    while journal.acknowledged.len() < 100 || journal.fenced < 5 {
-        assert!(journal.takeovers.len() < 100_000, "no progress with {} writes", journal.acknowledged.len());
-        // Lets the others be for a while, as long as some reads take.
-        for _ in 0..next(&mut chance) % 60 {
-            owner.log.checkpoint(rooms[0]).await.unwrap();
-        }
-        let epoch = owner.claim(rooms[0]).await;
-        let mut heads = Vec::new();
-        for room in rooms {
-            let head = everything(owner.log, *room).await.last().map_or(Seq(0), |row| row.last);
-            journal.takeovers.push((epoch, *room, head));
-            heads.push(head);
-        }
-        for _ in 0..next(&mut chance) % 20 {
-            let mut batches = Vec::new();
-            for (room, head) in rooms.iter().zip(&mut heads) {
-                for _ in 0..next(&mut chance) % 3 {
-                    let last = head.0 + 1 + next(&mut chance) % 5;
-                    batches.push(batch(*room, epoch, head.0 + 1, last));
-                    *head = Seq(last);
-                }
-            }
-            let outcomes = append(owner, &batches).await;
-            let fenced = outcomes.contains(&Fenced);
-            assert!(!fenced || !outcomes.contains(&Committed), "a shard is owned or not: {outcomes:?}");
-            if fenced {
-                journal.fenced += 1;
-                break;
-            }
-            journal.acknowledged.extend(batches);
-        }
-    }
-    journal
-}
-
-/// A generator by George Marsaglia (xorshift): the same fight every time, as far as the scheduler permits.
-fn next(chance: &mut u64) -> u64 {
-    *chance ^= *chance << 13;
-    *chance ^= *chance >> 7;
-    *chance ^= *chance << 17;
-    *chance >> 33
 }
 
 // ---- checkpoints ----------------------------------------------------------------------------------------------
@@ -355,8 +266,8 @@ async fn a_room_with(owner: &Owner<'_>, ops: u64) -> (RoomId, Epoch) {
     (room, epoch)
 }
 
-pub(crate) async fn a_newer_checkpoint_replaces_an_older(log: &dyn RoomLog) {
-    let (room, _) = a_room_with(&Owner::new(log), 10).await;
+pub(crate) async fn a_newer_checkpoint_replaces_an_older(log: &dyn OwnedLog) {
+    let (room, _) = a_room_with(&Owner::new(log).await, 10).await;
     assert_eq!(log.checkpoint(room).await.unwrap(), None);
     for (seq, body, latest) in
         [(3, "three", "three"), (7, "seven", "seven"), (5, "five", "seven"), (7, "VII", "VII")]
@@ -369,8 +280,8 @@ pub(crate) async fn a_newer_checkpoint_replaces_an_older(log: &dyn RoomLog) {
     assert_eq!(log.checkpoint(new_room_id()).await.unwrap(), None);
 }
 
-pub(crate) async fn a_checkpoint_is_never_ahead_of_the_log(log: &dyn RoomLog) {
-    let (room, _) = a_room_with(&Owner::new(log), 2).await;
+pub(crate) async fn a_checkpoint_is_never_ahead_of_the_log(log: &dyn OwnedLog) {
+    let (room, _) = a_room_with(&Owner::new(log).await, 2).await;
     log.put_checkpoint(&checkpoint(room, 3, "the future")).await.unwrap();
     assert_eq!(log.checkpoint(room).await.unwrap(), None);
     log.put_checkpoint(&checkpoint(room, 2, "now")).await.unwrap();
@@ -378,8 +289,8 @@ pub(crate) async fn a_checkpoint_is_never_ahead_of_the_log(log: &dyn RoomLog) {
     assert_eq!(log.checkpoint(room).await.unwrap(), Some(checkpoint(room, 2, "now")));
 }
 
-pub(crate) async fn a_checkpoint_may_be_empty_or_large(log: &dyn RoomLog) {
-    let (room, _) = a_room_with(&Owner::new(log), 1).await;
+pub(crate) async fn a_checkpoint_may_be_empty_or_large(log: &dyn OwnedLog) {
+    let (room, _) = a_room_with(&Owner::new(log).await, 1).await;
     let megabyte = 1_u32 << 20;
     let sizes = [0, 1, megabyte / 4, megabyte / 4 + 1, 3 * megabyte + 17, 5, megabyte, 0];
     for size in sizes {
@@ -390,8 +301,8 @@ pub(crate) async fn a_checkpoint_may_be_empty_or_large(log: &dyn RoomLog) {
     }
 }
 
-pub(crate) async fn checkpoints_written_at_once_do_not_mix(log: &dyn RoomLog) {
-    let (room, _) = a_room_with(&Owner::new(log), 8).await;
+pub(crate) async fn checkpoints_written_at_once_do_not_mix(log: &dyn OwnedLog) {
+    let (room, _) = a_room_with(&Owner::new(log).await, 8).await;
     let checkpoints: Vec<_> =
         (1..=8).map(|n| checkpoint(room, n, vec![n as u8; 400_000 + n as usize])).collect();
     let reader = async {
@@ -412,7 +323,7 @@ pub(crate) async fn checkpoints_written_at_once_do_not_mix(log: &dyn RoomLog) {
 // ---- pruning --------------------------------------------------------------------------------------------------
 
 /// Prunes until nothing is left to prune, in steps. Other tests may share the store, so the count says nothing.
-async fn prune_all(log: &dyn RoomLog, before_ms: u64, step: u32) {
+async fn prune_all(log: &dyn OwnedLog, before_ms: u64, step: u32) {
     loop {
         let pruned = log.prune(before_ms, step).await.unwrap();
         assert!(pruned <= u64::from(step));
@@ -422,8 +333,8 @@ async fn prune_all(log: &dyn RoomLog, before_ms: u64, step: u32) {
     }
 }
 
-pub(crate) async fn pruning_deletes_only_what_is_old_and_behind_a_checkpoint(log: &dyn RoomLog) {
-    let owner = Owner::new(log);
+pub(crate) async fn pruning_deletes_only_what_is_old_and_behind_a_checkpoint(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
     // The op with seq n is from 1,000 + n.
     let (room, epoch) = a_room_with(&owner, 10).await;
     append(&owner, &[batch(room, epoch, 11, 15)]).await;
@@ -441,8 +352,8 @@ pub(crate) async fn pruning_deletes_only_what_is_old_and_behind_a_checkpoint(log
     assert_eq!(log.checkpoint(room).await.unwrap(), Some(checkpoint(room, 13, "state")));
 }
 
-pub(crate) async fn a_log_goes_on_after_all_of_it_was_pruned(log: &dyn RoomLog) {
-    let owner = Owner::new(log);
+pub(crate) async fn a_log_goes_on_after_all_of_it_was_pruned(log: &dyn OwnedLog) {
+    let owner = Owner::new(log).await;
     let (room, epoch) = a_room_with(&owner, 6).await;
     log.put_checkpoint(&checkpoint(room, 6, "state")).await.unwrap();
     prune_all(log, u64::MAX, 1_000).await;
@@ -456,8 +367,8 @@ pub(crate) async fn a_log_goes_on_after_all_of_it_was_pruned(log: &dyn RoomLog) 
     assert_eq!(log.checkpoint(room).await.unwrap(), Some(checkpoint(room, 8, "newer still")));
 }
 
-pub(crate) async fn clocks_that_go_back_leave_no_hole(log: &dyn RoomLog) {
-    let (owner, room) = (Owner::new(log), new_room_id());
+pub(crate) async fn clocks_that_go_back_leave_no_hole(log: &dyn OwnedLog) {
+    let (owner, room) = (Owner::new(log).await, new_room_id());
     let epoch = owner.claim(room).await;
     for (seq, at_ms) in [(1, 10), (2, 20), (3, 500), (4, 30), (5, 40), (6, 600)] {
         assert_eq!(append(&owner, &[Batch { at_ms, ..batch(room, epoch, seq, seq) }]).await, [Committed]);

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use enfilade_proto::{Epoch, RoomId, Seq};
-use enfilade_store::{Batch, Checkpoint, Incarnation, LogRow, Outcome, RoomLog, Shard};
+use enfilade_store::{Batch, Checkpoint, Incarnation, LogRow, Outcome, Shard};
 use proptest::prelude::*;
 
-use super::{checkpoint, new_incarnation, new_room_id, ops};
+use super::{OwnedLog, Owner, checkpoint, new_incarnation, new_room_id, ops};
 
 const WRITERS: usize = 3;
 const ROOMS: usize = 4;
@@ -53,16 +53,17 @@ struct Room {
 }
 
 struct Model {
+    /// What each writer is called now. It may have been declared dead; it writes all the same, where nobody took its place.
     writers: Vec<Incarnation>,
     ids: Vec<RoomId>,
     rooms: Vec<Room>,
-    owners: HashMap<Shard, (usize, Epoch)>,
+    owners: HashMap<Shard, (Incarnation, Epoch)>,
     /// Grows with everything that is written.
     at_ms: u64,
 }
 
 /// The store must not be shared with others at the time: pruning concerns all rooms.
-pub(crate) async fn the_log_agrees_with_a_model_of_it(log: &dyn RoomLog, actions: &[Action]) {
+pub(crate) async fn the_log_agrees_with_a_model_of_it(log: &dyn OwnedLog, actions: &[Action]) {
     let mut model = Model {
         writers: (0..WRITERS).map(|_| new_incarnation()).collect(),
         ids: (0..ROOMS).map(|_| new_room_id()).collect(),
@@ -85,16 +86,21 @@ pub(crate) async fn the_log_agrees_with_a_model_of_it(log: &dyn RoomLog, actions
 }
 
 impl Model {
-    async fn claim(&mut self, log: &dyn RoomLog, writer: usize, room: usize) {
+    async fn claim(&mut self, log: &dyn OwnedLog, writer: usize, room: usize) {
         let shard = Shard::of(self.ids[room]);
-        let claimed = log.claim(self.writers[writer], &[shard]).await.unwrap();
-        let [(claimed_shard, epoch)] = claimed[..] else { panic!("{claimed:?}") };
-        assert_eq!(claimed_shard, shard);
-        let before = self.owners.insert(shard, (writer, epoch));
-        assert!(before.is_none_or(|(_, before)| before < epoch));
+        let alive = log.view().await.unwrap().nodes;
+        let owner = if alive.iter().any(|row| row.node.incarnation == self.writers[writer]) {
+            Owner { log, incarnation: self.writers[writer] }
+        } else {
+            Owner::new(log).await
+        };
+        self.writers[writer] = owner.incarnation;
+        let epoch = owner.take(&[shard]).await[&shard];
+        let before = self.owners.insert(shard, (owner.incarnation, epoch));
+        assert_eq!(epoch.0, before.map_or(0, |(_, before)| before.0) + 1);
     }
 
-    async fn append(&mut self, log: &dyn RoomLog, writer: usize, pieces: &[Piece]) {
+    async fn append(&mut self, log: &dyn OwnedLog, writer: usize, pieces: &[Piece]) {
         let batches = self.batches(pieces);
         let outcomes = log.append(self.writers[writer], &batches).await.unwrap();
         let expected = self.outcomes(writer, &batches);
@@ -129,7 +135,7 @@ impl Model {
         let mut broken: HashSet<RoomId> = HashSet::new();
         let mut outcomes = Vec::new();
         for batch in batches {
-            let owned = self.owners.get(&Shard::of(batch.room)) == Some(&(writer, batch.epoch));
+            let owned = self.owners.get(&Shard::of(batch.room)) == Some(&(self.writers[writer], batch.epoch));
             let index = self.ids.iter().position(|id| *id == batch.room).unwrap();
             let room = &mut self.rooms[index];
             let fits = batch.first.0 == room.head + 1 && !broken.contains(&batch.room);
@@ -149,7 +155,7 @@ impl Model {
         outcomes
     }
 
-    async fn checkpoint(&mut self, log: &dyn RoomLog, room: usize, behind: u64) {
+    async fn checkpoint(&mut self, log: &dyn OwnedLog, room: usize, behind: u64) {
         let id = self.ids[room];
         let room = &mut self.rooms[room];
         let new = checkpoint(id, room.head.saturating_sub(behind), format!("{} of {}", behind, room.head));
@@ -160,7 +166,7 @@ impl Model {
         assert_eq!(log.checkpoint(id).await.unwrap(), room.checkpoint);
     }
 
-    async fn prune(&mut self, log: &dyn RoomLog, max_rows: u32) {
+    async fn prune(&mut self, log: &dyn OwnedLog, max_rows: u32) {
         // Half of what was written is old.
         let before_ms = self.at_ms / 2;
         let prunable = |room: &Room| {
@@ -181,7 +187,7 @@ impl Model {
         assert_eq!(gone as u64, pruned);
     }
 
-    async fn read(&self, log: &dyn RoomLog, room: usize, after: u64) {
+    async fn read(&self, log: &dyn OwnedLog, room: usize, after: u64) {
         let rows = log.read(self.ids[room], Seq(after), usize::MAX).await.unwrap();
         let expected: Vec<LogRow> =
             self.rooms[room].rows.iter().filter(|row| row.last.0 > after).cloned().collect();

@@ -1,13 +1,13 @@
 //! Rooms, links, members, and who may enter.
 
 use enfilade_proto::{LinkId, Role, RoomId, RoomKind, Seq, UserId};
-use enfilade_store::{
-    Access, Directory, LinkHash, LinkRow, NewLink, NewRoom, Outcome, RoomLog, RoomRow, StoreError,
-};
+use enfilade_store::{Access, Directory, LinkHash, LinkRow, NewLink, NewRoom, Outcome, RoomRow, StoreError};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::{Owner, a_room, batch, checkpoint, name, new_hash, new_link, new_room, new_room_id, somebody};
+use super::{
+    OwnedLog, Owner, a_room, batch, checkpoint, name, new_hash, new_link, new_room, new_room_id, somebody,
+};
 
 use Role::{Editor, Owner as RoomOwner, Viewer};
 
@@ -92,13 +92,13 @@ pub(crate) async fn a_persons_rooms_come_in_pages_the_newest_first(directory: &d
     assert_eq!(directory.rooms_of(UserId(Uuid::new_v4()), None, 100).await.unwrap(), []);
 }
 
-pub(crate) async fn a_deleted_room_takes_everything_with_it(directory: &dyn Directory, log: &dyn RoomLog) {
+pub(crate) async fn a_deleted_room_takes_everything_with_it(directory: &dyn Directory, log: &dyn OwnedLog) {
     let user = somebody(directory).await;
     let link = new_link(Editor);
     let room = NewRoom { link: Some(link.clone()), ..new_room(Some(user)) };
     directory.create_room(&room).await.unwrap();
     directory.mark_read(room.id, user, Seq(3)).await.unwrap();
-    let owner = Owner::new(log);
+    let owner = Owner::new(log).await;
     let epoch = owner.claim(room.id).await;
     for seq in 1..=600 {
         log.append(owner.incarnation, &[batch(room.id, epoch, seq, seq)]).await.unwrap();

@@ -85,6 +85,8 @@ pub(crate) struct Connection {
     pub(super) pulse: Arc<Pulse>,
     rooms: Vec<Joined>,
     pub(super) out: Outgoing,
+    /// Whether somebody uses it, as far as the client says.
+    pub(super) active: bool,
     /// The room that it is being told of just now.
     pub(super) settling: Option<RoomId>,
     /// On the hub's clock: when its token runs out, and when it is pinged next (0: not decided).
@@ -104,6 +106,7 @@ impl Connection {
             pulse,
             rooms: Vec::new(),
             out: Outgoing::default(),
+            active: true,
             settling: None,
             expires_ms: None,
             ping_at_ms: 0,
@@ -114,8 +117,17 @@ impl Connection {
         Writer { author: self.principal.user.id, client: self.client }
     }
 
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     pub(super) fn login(&self) -> Option<LoginId> {
         self.principal.signed_in.map(|signed_in| signed_in.login)
+    }
+
+    /// The device that it is a connection of, if its person is signed in.
+    pub(super) fn device(&self) -> Option<(UserId, LoginId)> {
+        self.login().map(|login| (self.principal.user.id, login))
     }
 
     pub(super) fn login_expires_ms(&self) -> Option<u64> {

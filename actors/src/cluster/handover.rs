@@ -1,0 +1,73 @@
+//! Handing shards to other nodes: a few at a time, so that a room waits for a commit and an update of the database, and no longer.
+
+use std::collections::BTreeMap;
+use std::sync::Weak;
+use std::time::Duration;
+
+use enfilade_store::{Incarnation, Shard, StoreError};
+use tokio::sync::watch;
+
+use super::Inner;
+use crate::bus::Message;
+
+/// Shards that move together.
+const AT_ONCE: usize = 32;
+/// Between two moves, while nobody is in a hurry.
+const PACE: Duration = Duration::from_millis(20);
+/// After a move that failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What is to go where. Renewed with every look at the cluster.
+pub(super) type Orders = BTreeMap<Incarnation, Vec<Shard>>;
+
+/// Carries out the latest orders until the cluster is gone.
+pub(super) async fn run(cluster: Weak<Inner>, mut orders: watch::Receiver<Orders>) {
+    while orders.changed().await.is_ok() {
+        let current = orders.borrow_and_update().clone();
+        for (to, shards) in current {
+            for some in shards.chunks(AT_ONCE) {
+                let Some(cluster) = cluster.upgrade() else { return };
+                let pause = match cluster.hand_over(to, some).await {
+                    Ok(()) if cluster.is_draining() => Duration::ZERO,
+                    Ok(()) => PACE,
+                    Err(error) => {
+                        tracing::warn!(%to, error = &error as &dyn std::error::Error, "shards could not be handed over");
+                        RETRY
+                    }
+                };
+                drop(cluster);
+                tokio::time::sleep(pause).await;
+            }
+            // Whatever has changed meanwhile is in the next orders.
+            if orders.has_changed().unwrap_or(true) {
+                break;
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn hand_over(&self, to: Incarnation, shards: &[Shard]) -> Result<(), StoreError> {
+        let Some(host) = &self.host else { return Ok(()) };
+        host.give_up(shards).await;
+        match self.ownership.hand_over(self.me(), to, shards).await {
+            Ok(moved) => {
+                // Those that did not move are not ours any more, whoever has them.
+                host.forget(shards);
+                self.bus.broadcast(Message::Moved { shards: moved.clone(), to });
+                self.shards_moved(&moved, to);
+                metrics::counter!("enfilade_shards_handed_over_total").increment(moved.len() as u64);
+                if moved.len() < shards.len() {
+                    self.look.notify_one();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // If they moved all the same, whoever writes is fenced, and the next look says so.
+                host.keep(shards);
+                self.look.notify_one();
+                Err(error)
+            }
+        }
+    }
+}

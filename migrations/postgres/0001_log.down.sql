@@ -1,0 +1,3 @@
+DROP TABLE checkpoint;
+DROP TABLE room_log;
+DROP TABLE shard_owner;

@@ -1,0 +1,2 @@
+DROP TABLE login;
+DROP TABLE user_account;

@@ -1,0 +1,2 @@
+DROP TABLE cluster;
+DROP TABLE node;
