@@ -28,7 +28,7 @@ test('what is drawn while the server is away is counted, kept, and saved when it
   await elements(ada, 4)
   await expect(bob.locator('.indicator')).toContainText('Offline')
 
-  await server.resume()
+  await server.run()
   await saved(ada)
   await elements(ada, 4)
   await elements(bob, 4)
@@ -50,7 +50,7 @@ test('what was drawn offline is delivered although one has gone home meanwhile',
   await ada.getByRole('link', { name: 'Enfilade, all boards' }).click()
   await expect(ada.getByRole('button', { name: 'New board' })).toBeVisible()
 
-  await server.resume()
+  await server.run()
   const bob = await somebody()
   await openBoard(bob, address)
   await elements(bob, 1)
@@ -87,7 +87,7 @@ test('changes outlive the tab that made them', async ({ server, somebody }) => {
   const context = ada.context()
   await ada.close()
 
-  await server.resume()
+  await server.run()
   const again = await context.newPage()
   await openBoard(again, address)
   await elements(again, 1)

@@ -8,29 +8,54 @@ import {
   type Page,
   test as base,
 } from '@playwright/test'
-import { BINARY, binaryExists, Server } from './server'
+import { NO_CLUSTER, RealCluster } from '../../client/test/support/real-cluster'
+import { BINARY, BINARY_IS_THERE, RealServer } from '../../client/test/support/real-server'
 
 interface Fixtures {
-  readonly server: Server
+  readonly server: RealServer
+  readonly cluster: RealCluster
   /** Opens a page of somebody else: a browser of their own. */
   readonly somebody: (options?: BrowserContextOptions) => Promise<Page>
+  /** Opens a page of somebody who comes in by the first of these nodes of the cluster that takes them. */
+  readonly somebodyAt: (nodes: readonly RealServer[], options?: BrowserContextOptions) => Promise<Page>
 }
 
-const present = binaryExists()
-if (!present) console.log(`NOTICE: the browser tests need the server's binary, and there is none at ${BINARY}`)
+if (!BINARY_IS_THERE) console.log(`NOTICE: the browser tests need the server's binary, and there is none at ${BINARY}`)
+
+/** Skips the test, unless everything is said to be there. */
+function need(obstacle: string | null): void {
+  if (obstacle !== null && process.env['ENFILADE_E2E'] === '1') throw new Error(obstacle)
+  test.skip(obstacle !== null, obstacle ?? '')
+}
 
 export const test = base.extend<Fixtures>({
   server: async ({}, use) => {
-    if (!present && process.env['ENFILADE_E2E'] === '1') throw new Error(`there is no server at ${BINARY}`)
-    test.skip(!present, `there is no server at ${BINARY}`)
-    const server = await Server.start()
+    need(BINARY_IS_THERE ? null : `there is no server at ${BINARY}`)
+    const server = await RealServer.start()
     await use(server)
-    await server.close()
+    await server.kill()
+    await server.stop()
+  },
+  cluster: async ({}, use) => {
+    need(NO_CLUSTER)
+    const cluster = await RealCluster.start(2)
+    await use(cluster)
+    await cluster.stop()
   },
   somebody: async ({ browser, server }, use) => {
     const contexts: BrowserContext[] = []
     await use(async (options = {}) => {
-      const context = await newContext(browser, server, options)
+      const context = await newContext(browser, server.origin, options)
+      contexts.push(context)
+      return context.newPage()
+    })
+    for (const context of contexts) await context.close()
+  },
+  somebodyAt: async ({ browser, cluster }, use) => {
+    const contexts: BrowserContext[] = []
+    await use(async (nodes, options = {}) => {
+      const door = await cluster.door(...nodes)
+      const context = await newContext(browser, door.origin, options)
       contexts.push(context)
       return context.newPage()
     })
@@ -38,9 +63,9 @@ export const test = base.extend<Fixtures>({
   },
 })
 
-async function newContext(browser: Browser, server: Server, options: BrowserContextOptions): Promise<BrowserContext> {
-  const context = await browser.newContext({ baseURL: server.origin, reducedMotion: 'reduce', ...options })
-  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.origin })
+async function newContext(browser: Browser, origin: string, options: BrowserContextOptions): Promise<BrowserContext> {
+  const context = await browser.newContext({ baseURL: origin, reducedMotion: 'reduce', ...options })
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin })
   return context
 }
 

@@ -8,6 +8,7 @@ import { dialog } from './state/dialogs'
 import { route } from './state/navigation'
 import { trouble } from './state/trouble'
 import { AccountDialog } from './ui/account-dialog'
+import { DevicesDialog } from './ui/devices-dialog'
 import { Toasts } from './ui/toasts'
 
 export function App(): JSX.Element {
@@ -16,6 +17,7 @@ export function App(): JSX.Element {
     <>
       <Page />
       {(face === 'sign-in' || face === 'sign-up') && <AccountDialog face={face} />}
+      {face === 'devices' && <DevicesDialog />}
       <Toasts />
     </>
   )

@@ -11,10 +11,12 @@ import './styles/landing.css'
 import './styles/trouble.css'
 import { render } from 'preact'
 import { App } from './app'
+import { watchActivity } from './state/activity'
 import { followTheme } from './state/theme'
 import { warnOfUnsaved } from './state/unsaved'
 
 followTheme()
 warnOfUnsaved()
+watchActivity()
 const place = document.getElementById('app')
 if (place) render(<App />, place)

@@ -10,23 +10,40 @@ import { type RememberedBoard, REMEMBERED_MAX, withVisit } from '../src/state/vi
 import { troubleOfClose, troubleOfRefusal } from '../src/state/trouble'
 
 describe('the indicator', () => {
-  const fine: Known = { status: 'online', state: 'joined', unanswered: 0, refused: 0, canEdit: true, everJoined: true }
+  const fine: Known = {
+    status: 'online',
+    state: 'joined',
+    longLost: false,
+    unanswered: 0,
+    refused: 0,
+    canEdit: true,
+    everJoined: true,
+  }
+  const lost: Known = { ...fine, status: 'offline', state: 'joining', longLost: true }
 
   test('says saved only when nothing is on its way', () => {
     expect(indicate(fine).safety).toBe('saved')
     expect(indicate({ ...fine, unanswered: 1 }).safety).toBe('saving')
-    expect(indicate({ ...fine, state: 'joining' }).safety).toBe('saving')
   })
 
   test('counts what waits while offline', () => {
-    expect(indicate({ ...fine, status: 'offline' }).label).toBe('Offline')
-    expect(indicate({ ...fine, status: 'offline', unanswered: 1 }).label).toBe('Offline · 1 change')
-    expect(indicate({ ...fine, status: 'offline', unanswered: 7 }).label).toBe('Offline · 7 changes')
+    expect(indicate(lost).label).toBe('Offline')
+    expect(indicate({ ...lost, unanswered: 1 }).label).toBe('Offline · 1 change')
+    expect(indicate({ ...lost, unanswered: 7 }).label).toBe('Offline · 7 changes')
+  })
+
+  test('is calm about a connection that was lost just now, and says the same until the board is back', () => {
+    const calm = indicate({ ...lost, longLost: false })
+    expect(calm).toMatchObject({ safety: 'reconnecting', label: 'Reconnecting…' })
+    expect(calm.explanation).toContain('What you draw is kept')
+    expect(indicate({ ...lost, longLost: false, unanswered: 3 }).explanation).toContain('3 changes are kept')
+    expect(indicate({ ...fine, status: 'connecting' }).safety).toBe('reconnecting')
+    expect(indicate({ ...fine, state: 'joining', unanswered: 3 }).safety).toBe('reconnecting')
   })
 
   test('tells of refused changes, but first that one is offline', () => {
     expect(indicate({ ...fine, refused: 2 })).toMatchObject({ safety: 'refused', label: '2 changes refused' })
-    expect(indicate({ ...fine, refused: 2, status: 'offline' }).safety).toBe('offline')
+    expect(indicate({ ...lost, refused: 2 }).safety).toBe('offline')
   })
 
   test('does not promise a viewer that anything is saved', () => {
@@ -35,7 +52,8 @@ describe('the indicator', () => {
 
   test('is opening until the board was there once', () => {
     expect(indicate({ ...fine, status: 'connecting', everJoined: false }).safety).toBe('opening')
-    expect(indicate({ ...fine, status: 'connecting' }).safety).toBe('offline')
+    expect(indicate({ ...fine, status: 'offline', everJoined: false }).safety).toBe('opening')
+    expect(indicate({ ...lost, everJoined: false }).safety).toBe('offline')
   })
 })
 

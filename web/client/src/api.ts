@@ -15,6 +15,19 @@ export interface Session {
   user: User
 }
 
+/** A device on which the person is signed in. */
+export interface Login {
+  id: Uuid
+  /** What the device said of itself. */
+  device: string
+  created_at: number
+  refreshed_at: number
+  /** Whether it is this one. */
+  current: boolean
+  /** Where it is connected right now; absent if that cannot be found out. */
+  connections?: { node: string; since: number; active: boolean }[]
+}
+
 export interface RoomInfo {
   id: Uuid
   kind: RoomKind
@@ -136,6 +149,21 @@ export class Api extends Emitter<ApiEvents> {
     this.#setSession(null)
   }
 
+  /** The devices on which the person is signed in, the newest first. */
+  async logins(): Promise<Login[]> {
+    return (await this.#call<{ logins: Login[] }>('GET', '/auth/logins')).logins
+  }
+
+  /** Signs out on one device. */
+  endLogin(login: Uuid): Promise<void> {
+    return this.#call('DELETE', `/auth/logins/${login}`)
+  }
+
+  /** Whether somebody is there, with whom one shares a room. */
+  async presenceOf(user: Uuid): Promise<'online' | 'away' | 'offline'> {
+    return (await this.#call<{ presence: 'online' | 'away' | 'offline' }>('GET', `/users/${user}/presence`)).presence
+  }
+
   async #signIn(how: 'sign-in' | 'sign-up', body: object): Promise<Session> {
     return this.#signedIn(await this.#call<TokenAnswer>('POST', `/auth/${how}`, { body, anonymous: true }))
   }
@@ -216,6 +244,15 @@ export class Api extends Emitter<ApiEvents> {
     link?: string,
   ): Promise<{ members: Member[]; next?: string }> {
     return this.#call('GET', `/rooms/${room}/members${query(page)}`, { link })
+  }
+
+  /** Who is in a room right now, by id. In a small one the connection tells of itself. */
+  people(
+    room: Uuid,
+    page: { after?: string; limit?: number } = {},
+    link?: string,
+  ): Promise<{ members: Member[]; next?: string }> {
+    return this.#call('GET', `/rooms/${room}/people${query(page)}`, { link })
   }
 
   async snapshot(room: Uuid, link?: string): Promise<RoomSnapshot> {

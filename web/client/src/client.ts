@@ -14,7 +14,8 @@ import { Emitter, type Unsubscribe } from './events.js'
 import { Ledger } from './ledger.js'
 import { onAwake } from './page.js'
 import { Refresher } from './refresher.js'
-import { type JoinOptions, Room, type RoomHost, type RoomMessage } from './room.js'
+import { type JoinOptions, Room, type RoomMessage } from './room.js'
+import type { RoomHost } from './room-host.js'
 import { MemoryOpStore, type OpQueue, type OpStore, type QueueOwner } from './store.js'
 import { DEFAULT_LIMITS, type Limits, type ServerMessage, type User, type Uuid, type Welcome } from './types.js'
 
@@ -84,6 +85,8 @@ export class Client extends Emitter<ClientEvents> {
   #next: Connection | null = null
   #deliveries: Deliveries | null = null
   #onlineSince = 0
+  /** Whether somebody uses this device. A new connection counts as in use until it says otherwise. */
+  #inUse = true
   #attempting = false
   #retry: unknown
   #takeover: unknown
@@ -162,6 +165,13 @@ export class Client extends Emitter<ClientEvents> {
     return room
   }
 
+  /** Says whether somebody uses this device right now: by that others see a signed-in person online or away. */
+  setActive(active: boolean): void {
+    if (this.#inUse === active) return
+    this.#inUse = active
+    for (const connection of [this.#active, this.#next]) if (connection?.ready) this.#sendActivity(connection)
+  }
+
   /** The end. Ops without an answer are refused with `closed`; a store keeps them for the next visit. */
   close(): void {
     this.#close({ code: 1000, reason: 'closed by the application' })
@@ -216,6 +226,7 @@ export class Client extends Emitter<ClientEvents> {
     this.#onlineSince = this.#clock.now()
     this.#welcome = welcome
     this.#identification.welcomed(welcome)
+    if (!this.#inUse) this.#sendActivity(connection)
     if (connection === this.#active && this.#ledger.isOfAnother(this.#owner())) return this.#putBack(connection)
     this.#refresher.schedule()
     if (connection === this.#next) return this.#moveRooms(connection)
@@ -408,6 +419,11 @@ export class Client extends Emitter<ClientEvents> {
 
   #report(error: EnfiladeError): void {
     this.emit('error', error)
+  }
+
+  /** A server that does not know of this refuses, and nothing is lost. */
+  #sendActivity(connection: Connection): void {
+    connection.request('activity', { active: this.#inUse }, () => {})
   }
 
   #sendToken(token: string): void {

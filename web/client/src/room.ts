@@ -1,23 +1,24 @@
 /**
- * A room as this client sees it: joined, and joined again, without missing or repeating an op; own ops delivered
- * exactly once and in order; signals and presence of the moment.
+ * A room as this client sees it: joined, and joined again, on one connection or from one to the next. Its history, its
+ * own ops on their way, its presence and its signals are each kept by a part of their own; the room leads messages to
+ * them and tells the application.
  */
 
-import { Backoff } from './backoff.js'
-import type { Clock, Random } from './clock.js'
-import type { CodecName } from './codec.js'
 import type { Connection, Reply } from './connection.js'
+import { Delivery, type Rejected } from './delivery.js'
 import { EnfiladeError, invitesRetry } from './errors.js'
 import { Emitter } from './events.js'
-import { Entry, Outbox, type Submission } from './outbox.js'
+import { type CachedRoom, History } from './history.js'
+import { Joining } from './joining.js'
+import type { Submission } from './outbox.js'
+import { NOBODY, type RoomPresence, updated } from './presence.js'
+import type { RoomHost } from './room-host.js'
 import { SignalSender } from './signal-lane.js'
 import type { StoredOp } from './store.js'
 import type {
   Joined,
   Json,
-  Limits,
   LoggedOp,
-  Member,
   Op,
   Position,
   Presence,
@@ -27,11 +28,12 @@ import type {
   ServerMessages,
   Signal,
   Snapshot,
-  User,
   Uuid,
 } from './types.js'
 
+export type { CachedRoom } from './history.js'
 export type { Submission } from './outbox.js'
+export type { RoomPresence } from './presence.js'
 
 export interface JoinOptions {
   /** The secret of a share link, or the whole link. */
@@ -40,21 +42,8 @@ export interface JoinOptions {
   cached?: CachedRoom
 }
 
-export interface CachedRoom {
-  /** `position.seq` is `snapshot.seq`. */
-  position: Position
-  snapshot: Snapshot
-}
-
 /** `joining` is also the state of a room whose connection was lost: it joins again by itself. */
 export type RoomState = 'joining' | 'joined' | 'refused' | 'left'
-
-export interface RoomPresence {
-  /** How many people there are. */
-  readonly count: number
-  /** Who they are, by id; in a room of more than 200 people not all are listed. */
-  readonly members: ReadonlyMap<Uuid, Member>
-}
 
 export interface RoomEvents {
   state: RoomState
@@ -78,44 +67,21 @@ export interface RoomEvents {
   /** An own op is on disk. */
   accepted: Submission
   /** An own op was refused: undo what you showed of it. */
-  rejected: Submission & { readonly refusal: EnfiladeError }
-}
-
-/** What a room, and whoever keeps its state, needs of the client around it. */
-export interface RoomHost {
-  readonly clock: Clock
-  readonly random: Random
-  readonly codec: CodecName
-  readonly limits: Readonly<Limits>
-  /** Who the server says this is; null before it did. */
-  readonly user: User | null
-  /** The client id in use; null until there is one. */
-  readonly id: Uuid | null
-  /** The connection in use. */
-  readonly connection: Connection | null
-  /** Gives an entry its op id and keeps it; calls back when it may be sent. */
-  keep(room: Room, entry: Entry): void
-  forget(opIds: readonly number[]): void
-  report(error: EnfiladeError): void
-  /** The server says that the token has run out. */
-  tokenExpired(): void
-  /** The room has no business here any more. */
-  left(room: Room): void
+  rejected: Rejected
 }
 
 /** What the server says of a room without being asked. */
 export type RoomMessage = Extract<ServerMessage, { type: 'ops' | 'signals' | 'presence' | 'reset' | 'renamed' }>
 
-/** More than a day of drawing offline. */
-const MOST_UNANSWERED = 20_000
 /** Refusals of a join that are not for good. */
 const AGAIN: ReadonlySet<string> = new Set(['token_expired', 'internal'])
-const NOBODY: RoomPresence = { count: 0, members: new Map() }
 
 export class Room extends Emitter<RoomEvents> {
   readonly id: Uuid
   readonly host: RoomHost
-  readonly #outbox = new Outbox()
+  readonly #joining: Joining
+  readonly #history: History
+  readonly #delivery: Delivery
   readonly #signals: SignalSender
   #link: string | undefined
   /** Whether the application is interested; if not, the room only delivers what it still has to. */
@@ -126,25 +92,24 @@ export class Room extends Emitter<RoomEvents> {
   #title = ''
   #role: Role | null = null
   #presence = NOBODY
-  #position: Position | null = null
-  #cached: CachedRoom | null = null
   /** The connection through which the room is joined now. */
   #line: Connection | null = null
-  /** The connection on which the answer to a join is awaited, and who wants to know. */
-  #joining: { on: Connection; settled: () => void } | null = null
-  #retry: unknown
-  #backoff: Backoff | null = null
-  #pumpAt: unknown
 
   /** Made by `Client.join`. */
   constructor(host: RoomHost, id: Uuid, options: JoinOptions, wanted: boolean) {
     super()
     this.host = host
     this.id = id
+    this.#joining = new Joining(host.clock, host.random)
+    this.#history = new History({
+      startedFrom: (snapshot) => this.emit('reset', { snapshot }),
+      continued: (firstSeq, ops) => this.#continued(firstSeq, ops),
+    })
+    this.#delivery = this.#deliver()
     this.#signals = new SignalSender(id, host.clock, (error) => host.report(error))
     this.#link = options.link
     this.#wanted = wanted
-    if (options.cached) this.#useCache(options.cached)
+    if (options.cached) this.#history.beginWith(options.cached)
   }
 
   get kind(): RoomKind | null {
@@ -171,7 +136,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Where this client stands; null before the first snapshot. */
   get position(): Position | null {
-    return this.#position
+    return this.#history.position
   }
 
   get presence(): RoomPresence {
@@ -180,12 +145,12 @@ export class Room extends Emitter<RoomEvents> {
 
   /** How many own ops wait for their answer. */
   get unanswered(): number {
-    return this.#outbox.size
+    return this.#delivery.size
   }
 
   /** Own ops that wait for their answer, in order. */
   get submissions(): readonly Submission[] {
-    return this.#outbox.entries()
+    return this.#delivery.submissions
   }
 
   get link(): string | undefined {
@@ -194,7 +159,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** What the room was joined with, for whoever keeps its state, until something newer has come. */
   get cached(): CachedRoom | null {
-    return this.#cached
+    return this.#history.cached
   }
 
   /**
@@ -207,7 +172,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** As `submit`, for those who want to follow the op on its way. */
   enqueue(op: Op): Submission {
-    return this.#enqueue(new Entry(op))
+    return this.#delivery.submit(op)
   }
 
   /**
@@ -215,33 +180,12 @@ export class Room extends Emitter<RoomEvents> {
    * If the other one is refused, so is this.
    */
   enqueueAfter(first: Submission, write: (seq: number) => Op): Submission {
-    if (first.seq !== null) return this.enqueue(write(first.seq))
-    return this.#enqueue(Entry.after(first as Entry, write))
-  }
-
-  #enqueue(entry: Entry): Submission {
-    const problem = this.#refusesToSubmit() ?? entry.after?.refusal
-    if (problem) {
-      entry.refusal = problem
-      entry.reject(problem)
-      this.#emitRejected(entry)
-      return entry
-    }
-    this.#outbox.add(entry)
-    this.emit('submitted', entry)
-    this.host.keep(this, entry)
-    this.#emitUnanswered()
-    return entry
+    return this.#delivery.submitAfter(first, write)
   }
 
   /** Takes an op back if it cannot have reached the server. */
   withdraw(submission: Submission): boolean {
-    const entry = submission as Entry
-    if (!this.#outbox.withdraw(entry)) return false
-    this.host.forget([entry.opId])
-    this.#dropFollowers(entry)
-    this.#emitUnanswered()
-    return true
+    return this.#delivery.withdraw(submission)
   }
 
   /** Tells everybody in the room. Dropped while offline; of signals with one key the latest wins. */
@@ -259,8 +203,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Asks for the whole room again; it comes as `reset`. */
   refetch(): void {
-    this.#position = null
-    this.#cached = null
+    this.#history.forget()
     if (this.line?.ready) this.#join(this.line)
   }
 
@@ -277,7 +220,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** The connection through which the room is joined now, or about to be. */
   get line(): Connection | null {
-    return this.#joining?.on ?? this.#line
+    return this.#joining.on ?? this.#line
   }
 
   /** The application asked for the room (again). */
@@ -287,35 +230,22 @@ export class Room extends Emitter<RoomEvents> {
     const returned = !this.#wanted
     this.#link = link
     this.#wanted = true
-    if (options.cached && !this.#position) this.#useCache(options.cached)
+    if (options.cached && !this.position) this.#history.beginWith(options.cached)
     if (this.#state === 'refused') this.#setState('joining')
     else if (returned) this.emit('state', this.#state)
-    const line = this.#joining?.on ?? this.host.connection
+    const line = this.#joining.on ?? this.host.connection
     if (again && line?.ready) this.#join(line)
   }
 
   /** Ops that were left unanswered by an earlier holder of the queue. */
   restore(stored: readonly StoredOp[]): void {
-    const entries = stored.map(({ op, op_id }) => Entry.restored(op, op_id))
     this.#link ??= stored.find(({ link }) => link !== undefined)?.link
-    this.#outbox.restore(entries)
-    for (const entry of entries) this.emit('submitted', entry)
-    this.#emitUnanswered()
+    this.#delivery.restore(stored)
   }
 
-  /** The entries get new ids under a new client; those restored under the old one are dropped. */
+  /** The client has another id. */
   rename(): void {
-    for (const entry of this.#outbox.entries().slice()) {
-      entry.opId = 0
-      entry.kept = false
-      if (entry.sent) {
-        // Left behind by somebody else, whose store still has it.
-        this.#outbox.drop(entry, new EnfiladeError('withdrawn', 'the op waits for the person who made it'))
-        this.#emitRejected(entry)
-      } else this.host.keep(this, entry)
-    }
-    this.#emitUnanswered()
-    this.#goIfIdle()
+    this.#delivery.rename()
   }
 
   /** Joins on a connection that is ready. The room stays on its present line until the answer is there. */
@@ -326,7 +256,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** The connection is gone, and whoever waited for an answer from it knows. */
   detach(connection: Connection): void {
-    if (this.#joining?.on === connection) this.#joining = null
+    if (this.#joining.on === connection) this.#joining.abandon()
     if (this.#line !== connection) return
     this.#line = null
     this.#signals.clear()
@@ -335,33 +265,21 @@ export class Room extends Emitter<RoomEvents> {
 
   /** What is known of the room is not the truth any more. */
   forgetState(): void {
-    this.#position = null
-    this.#cached = null
+    this.#history.forget()
   }
 
   /** Nothing will be answered any more. */
   close(error: EnfiladeError): void {
-    for (const timer of [this.#retry, this.#pumpAt]) this.host.clock.clearTimeout(timer)
+    this.#joining.stop()
     this.#signals.stop()
-    this.#line = this.#joining = null
-    const entries = this.#outbox.rejectAll(error)
-    for (const entry of entries) this.#emitRejected(entry)
-    if (entries.length > 0) this.#emitUnanswered()
+    this.#line = null
+    this.#delivery.close(error)
     if (this.#state !== 'refused') this.#setState('left')
   }
 
   /** Something may be sent that could not be sent before. */
   pump(): void {
-    const line = this.#line
-    if (!line?.ready || this.#state !== 'joined') return
-    const { clock } = this.host
-    for (;;) {
-      const now = clock.now()
-      const entry = this.#outbox.next(now, line.limits.ops_in_flight)
-      if (!entry) return this.#pumpAfter(this.#outbox.heldUntil - now)
-      if (!line.opPacer.take(now)) return this.#pumpAfter(line.opPacer.waitMs(now))
-      this.#send(line, entry)
-    }
+    this.#delivery.pump()
   }
 
   /** `line` is where the message came from; only the connection through which the room is joined counts. */
@@ -376,12 +294,12 @@ export class Room extends Emitter<RoomEvents> {
 
   /** The server says how far the room has come. A ping never overtakes ops, so to be behind is to have missed some. */
   head(line: Connection, seq: number): void {
-    if (line === this.#line && !this.#joining && this.#position && this.#position.seq < seq) this.#join(line)
+    if (line === this.#line && this.position && this.position.seq < seq) this.#catchUp(line)
   }
 
   /** Makes the server say something, and catches up if there is anything to catch up with. */
   check(): boolean {
-    if (!this.#line || this.#joining) return false
+    if (!this.#line || this.#joining.on) return false
     this.#join(this.#line)
     return true
   }
@@ -389,24 +307,13 @@ export class Room extends Emitter<RoomEvents> {
   // ---- joining ----------------------------------------------------------------------------------------------------
 
   #join(connection: Connection, settled: () => void = () => {}): void {
-    const since = this.#position
-    const attempt = { on: connection, settled }
-    // A later join on the same connection stands for the earlier one.
-    if (this.#joining?.on === connection) attempt.settled = both(this.#joining.settled, settled)
-    this.#joining = attempt
-    const data = {
+    const since = this.position
+    const request = {
       room: this.id,
       ...(this.#link !== undefined && { link: this.#link }),
       ...(since && { since: { ...since } }),
     }
-    connection.request('join', data, (reply) => {
-      if (this.#joining !== attempt) return
-      this.#joining = null
-      // The client attaches the room elsewhere.
-      if (reply instanceof EnfiladeError && reply.code === 'disconnected') return
-      this.#answered(connection, reply, since !== null)
-      attempt.settled()
-    })
+    this.#joining.ask(connection, request, settled, (reply) => this.#answered(connection, reply, since !== null))
   }
 
   #answered(connection: Connection, reply: Reply, resumed: boolean): void {
@@ -420,13 +327,14 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #joinLater(connection: Connection, error: EnfiladeError): void {
-    const { clock, random } = this.host
-    this.#backoff ??= new Backoff(random)
-    const ms = Math.max(error.retryAfterMs ?? 0, this.#backoff.next())
-    clock.clearTimeout(this.#retry)
-    this.#retry = clock.setTimeout(() => {
-      if (connection.ready && !this.#joining && this.#state !== 'left') this.#join(connection)
-    }, ms)
+    this.#joining.later(connection, error, () => {
+      if (this.#state !== 'left') this.#join(connection)
+    })
+  }
+
+  /** Something was missed: the answer to another join has it. */
+  #catchUp(line: Connection): void {
+    if (!this.#joining.on) this.#join(line)
   }
 
   #refuse(error: EnfiladeError): void {
@@ -435,10 +343,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#role = null
     this.#signals.clear()
     this.#takePresence({ count: 0, members: [] })
-    const entries = this.#outbox.rejectAll(error)
-    this.host.forget(entries.map(({ opId }) => opId))
-    for (const entry of entries) this.#emitRejected(entry)
-    if (entries.length > 0) this.#emitUnanswered()
+    this.#delivery.refuseAll(error)
     this.#setState('refused')
     this.emit('refused', error)
     this.#goIfIdle()
@@ -451,17 +356,15 @@ export class Room extends Emitter<RoomEvents> {
     this.#takeTitle(data.title)
     this.#role = data.role
     this.#takePresence(data.presence)
-    if (!this.#takeContent(data.position, data.snapshot, data.ops ?? [], resumed)) {
+    if (!this.#history.take(data, resumed)) {
       // The server knows less than this client, or left a gap: only the whole room helps.
-      this.#position = null
       if (resumed) return this.#join(connection)
       const error = new EnfiladeError('malformed_frame', 'the answer to a join left a gap')
       this.host.report(error)
       return this.#joinLater(connection, error)
     }
-    // What was answered on another line meanwhile is gone from the outbox; the rest is due here, in order.
-    this.#outbox.moveTo(connection)
-    this.#backoff = null
+    this.#delivery.moveTo(connection)
+    this.#joining.succeeded()
     this.#setState('joined')
     this.emit('joined', this)
     this.pump()
@@ -470,55 +373,20 @@ export class Room extends Emitter<RoomEvents> {
 
   // ---- what happens in the room -----------------------------------------------------------------------------------
 
-  /** Takes a snapshot, if there is one, and the ops that end at `position`. False if that leaves a gap. */
-  #takeContent(position: Position, snapshot: Snapshot | undefined, ops: LoggedOp[], resumed: boolean): boolean {
-    const first = position.seq - ops.length + 1
-    if (snapshot || !resumed) this.#startFrom(snapshot ?? null, { epoch: position.epoch, seq: first - 1 })
-    const known = this.#position?.seq ?? 0
-    if (first > known + 1 || known > position.seq) return false
-    this.#append(first, ops)
-    this.#position = { ...position }
-    return true
-  }
-
-  #startFrom(snapshot: Snapshot | null, position: Position): void {
-    this.#position = snapshot ? { epoch: position.epoch, seq: snapshot.seq } : position
-    this.#cached = null
-    this.emit('reset', { snapshot })
-  }
-
   #takeOps(line: Connection, { epoch, first_seq, ops }: ServerMessages['ops']): void {
-    // Before the snapshot is there, or while it is asked for again, there is nothing to add to.
-    if (!this.#position) return
-    if (first_seq > this.#position.seq + 1) {
-      if (!this.#joining) this.#join(line)
-      return
-    }
-    const last = first_seq + ops.length - 1
-    if (last <= this.#position.seq) return
-    this.#append(first_seq, ops)
-    this.#position = { epoch, seq: last }
+    const added = this.#history.add(epoch, first_seq, ops)
+    if (added === 'gap') return this.#catchUp(line)
+    if (added === 'known') return
     this.pump()
     this.#goIfIdle()
   }
 
-  /** Skips what is known and hands on the rest. */
-  #append(firstSeq: number, ops: LoggedOp[]): void {
-    const known = this.#position!.seq
-    const fresh = ops.slice(Math.max(0, known + 1 - firstSeq))
-    if (fresh.length === 0) return
-    const from = firstSeq + ops.length - fresh.length
-    this.#cached = null
-    this.#position = { epoch: this.#position!.epoch, seq: firstSeq + ops.length - 1 }
-    this.#recognise(from, fresh)
-    this.emit('ops', { firstSeq: from, ops: fresh })
-  }
-
-  /** An own op that comes back is as good as accepted, also if its answer was lost. */
-  #recognise(firstSeq: number, ops: LoggedOp[]): void {
+  #continued(firstSeq: number, ops: LoggedOp[]): void {
+    // An own op that comes back is as good as accepted, also if its answer was lost.
     ops.forEach((logged, i) => {
-      if (this.isOwn(logged)) this.#accept(logged.op_id, firstSeq + i)
+      if (this.isOwn(logged)) this.#delivery.accept(logged.op_id, firstSeq + i)
     })
+    this.emit('ops', { firstSeq, ops })
   }
 
   /** Whether this client wrote it. The client's id alone says nothing: it is no secret, and others might use it. */
@@ -527,9 +395,7 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #takeReset(line: Connection, data: ServerMessages['reset']): void {
-    if (this.#takeContent(data.position, data.snapshot, data.ops ?? [], false)) return
-    this.#position = null
-    if (!this.#joining) this.#join(line)
+    if (!this.#history.take(data, false)) this.#catchUp(line)
   }
 
   #takeSignals({ signals }: ServerMessages['signals']): void {
@@ -543,90 +409,38 @@ export class Room extends Emitter<RoomEvents> {
     this.emit('renamed', title)
   }
 
-  #takePresence({ count, members, joined, left }: Presence): void {
-    const next = new Map(members ? [] : this.#presence.members)
-    for (const id of left ?? []) next.delete(id)
-    for (const member of [...(members ?? []), ...(joined ?? [])]) next.set(member.id, member)
-    this.#presence = { count, members: next }
+  #takePresence(presence: Presence): void {
+    this.#presence = updated(this.#presence, presence)
     this.emit('presence', this.#presence)
   }
 
   // ---- own ops ----------------------------------------------------------------------------------------------------
 
-  #send(line: Connection, entry: Entry): void {
-    const { opId, op } = entry
-    this.#outbox.sentOn(line, entry)
-    line.request('submit', { room: this.id, op_id: opId, op }, (reply) => {
-      if (!(reply instanceof EnfiladeError)) {
-        if (reply.type === 'accepted') this.#accept(opId, reply.data.seq)
-      } else if (reply.code !== 'disconnected') this.#refused(line, entry, reply)
-      else if (entry.line === line) entry.line = null
+  #deliver(): Delivery {
+    return new Delivery(this, {
+      line: () => (this.#line?.ready && this.#state === 'joined' ? this.#line : null),
+      closed: () => this.#closedToOps(),
+      shutOut: (line, error) => this.#shutOut(line, error),
+      submitted: (submission) => this.emit('submitted', submission),
+      accepted: (submission) => this.emit('accepted', submission),
+      rejected: (submission) => this.emit('rejected', submission),
+      unanswered: (count) => this.emit('unanswered', count),
+      settled: () => this.#goIfIdle(),
     })
   }
 
-  #accept(opId: number, seq: number): void {
-    const entry = this.#outbox.accepted(opId, seq)
-    if (!entry) return
-    this.host.forget([opId])
-    for (const follower of this.#outbox.followers(entry)) {
-      follower.write(seq)
-      this.host.keep(this, follower)
-    }
-    this.emit('accepted', entry)
-    this.#emitUnanswered()
-    this.pump()
-    this.#goIfIdle()
-  }
-
-  #refused(line: Connection, entry: Entry, error: EnfiladeError): void {
-    // It was sent again elsewhere, where it will be answered.
-    if (entry.line !== line) return
-    if (error.code === 'token_expired') this.host.tokenExpired()
-    if (error.code === 'not_joined' || error.code === 'token_expired') {
-      // Not the op's fault: it goes again after the next join.
-      this.#outbox.lost(line)
-      if (line === this.#line && !this.#joining) this.#joinLater(line, error)
-      if (this.#state === 'joined') this.#setState('joining')
-      return
-    }
-    const { clock, random } = this.host
-    const final = this.#outbox.refused(entry.opId, error, clock.now(), random())
-    if (!final) return this.pump()
-    this.host.forget([entry.opId])
-    this.#emitRejected(final)
-    this.#dropFollowers(final)
-    this.#emitUnanswered()
-    this.pump()
-    this.#goIfIdle()
-  }
-
-  /** What was to be written with the seq of an op that has none makes no sense any more. */
-  #dropFollowers(entry: Entry): void {
-    const error = new EnfiladeError('withdrawn', 'the op that it builds on did not happen')
-    for (const follower of this.#outbox.followers(entry)) this.#emitRejected(this.#outbox.drop(follower, error))
-  }
-
-  #refusesToSubmit(): EnfiladeError | null {
+  #closedToOps(): EnfiladeError | null {
     if (this.state === 'left') return new EnfiladeError('closed', 'the room was left')
-    if (this.#state === 'refused') return this.#refusal
-    if (this.#outbox.size >= MOST_UNANSWERED) {
-      return new EnfiladeError('queue_full', `${MOST_UNANSWERED} ops wait for an answer already`)
-    }
-    return null
+    return this.#state === 'refused' ? this.#refusal : null
   }
 
-  #pumpAfter(ms: number): void {
-    const { clock } = this.host
-    clock.clearTimeout(this.#pumpAt)
-    if (ms > 0) this.#pumpAt = clock.setTimeout(() => this.pump(), ms)
+  /** The server does not count this client among the members any more. */
+  #shutOut(line: Connection, error: EnfiladeError): void {
+    if (line === this.#line && !this.#joining.on) this.#joinLater(line, error)
+    if (this.#state === 'joined') this.#setState('joining')
   }
 
   // ---- the rest ---------------------------------------------------------------------------------------------------
-
-  #useCache(cached: CachedRoom): void {
-    this.#cached = cached
-    this.#position = { epoch: cached.position.epoch, seq: cached.snapshot.seq }
-  }
 
   #setState(state: RoomState): void {
     if (this.#state === state) return
@@ -634,29 +448,14 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#wanted) this.emit('state', state)
   }
 
-  #emitUnanswered(): void {
-    this.emit('unanswered', this.#outbox.size)
-  }
-
-  #emitRejected(entry: Entry): void {
-    this.emit('rejected', entry as Entry & { refusal: EnfiladeError })
-  }
-
   /** Nobody listens and nothing is left to deliver. */
   #goIfIdle(): void {
-    if (this.#wanted || this.#outbox.size > 0) return
+    if (this.#wanted || this.#delivery.size > 0) return
     this.#line?.request('leave', { room: this.id }, () => {})
-    const settled = this.#joining?.settled
-    this.#line = this.#joining = null
+    this.#line = null
+    const settled = this.#joining.abandon()
     this.#state = 'left'
     this.host.left(this)
-    settled?.()
-  }
-}
-
-function both(first: () => void, second: () => void): () => void {
-  return () => {
-    first()
-    second()
+    settled()
   }
 }

@@ -224,6 +224,7 @@ export interface Requests {
   signal: { room: Uuid; key: string; body: Json }
   read: { room: Uuid; seq: number }
   refresh: { token: string }
+  activity: { active: boolean }
   message: { room_id: Uuid; content: string; file_url?: string }
   pong: Record<string, never>
 }

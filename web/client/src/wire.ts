@@ -39,6 +39,7 @@ const SCHEMAS: { readonly [type: string]: Schema } = {
   signal: fields({ room: 'uuid', body: 'json' }),
   read: fields({ room: 'uuid' }),
   refresh: fields({}),
+  activity: fields({}),
   message: fields({ room_id: 'uuid' }),
   pong: fields({}),
   welcome: fields({ user: member }),

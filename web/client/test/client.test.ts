@@ -976,3 +976,40 @@ describe('an application\'s mistakes', () => {
     }
   })
 })
+
+describe('activity', () => {
+  test('is told when it changes, and again on a new connection', async () => {
+    const { server, clock, connect } = scene()
+    const client = connect()
+    await settled()
+    client.setActive(true)
+    client.setActive(false)
+    client.setActive(false)
+    await settled()
+    expect(server.last.ofType('activity')).toEqual([{ active: false }])
+
+    const first = server.last
+    first.close(4100, 'drained')
+    await settled()
+    await clock.advance(60_000)
+    expect(server.last).not.toBe(first)
+    expect(server.last.ofType('activity')).toEqual([{ active: false }])
+    client.setActive(true)
+    await settled()
+    expect(server.last.ofType('activity')).toEqual([{ active: false }, { active: true }])
+  })
+
+  test('is nothing that a server which does not know of it complains about', async () => {
+    const { server, errors, connect } = scene()
+    server.intercept = (connection, message) => {
+      if (message.type !== 'activity') return false
+      connection.refuse(message.id, 'unknown_type')
+      return true
+    }
+    const client = connect()
+    await settled()
+    client.setActive(false)
+    await settled()
+    expect([client.status, errors]).toEqual(['online', []])
+  })
+})

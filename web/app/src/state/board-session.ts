@@ -14,6 +14,8 @@ import {
   type Status,
 } from '@enfilade/client'
 import { batch, computed, type ReadonlySignal, signal } from '@preact/signals'
+import { Absence } from './absence'
+import { atPage } from './activity'
 import { api, loginEnded } from './account'
 import { type Indication, indicate } from './indicator'
 import { guestName } from './names'
@@ -30,6 +32,7 @@ export class BoardSession {
   readonly client: Client
   readonly #stop: (() => void)[] = []
 
+  readonly #absence = new Absence()
   readonly #status = signal<Status>('connecting')
   readonly #state = signal<RoomState>('joining')
   readonly #unanswered = signal(0)
@@ -53,6 +56,7 @@ export class BoardSession {
     indicate({
       status: this.#status.value,
       state: this.#state.value,
+      longLost: this.#absence.long.value,
       unanswered: this.#unanswered.value,
       refused: this.#refused.value,
       canEdit: this.canEdit.value,
@@ -96,7 +100,9 @@ export class BoardSession {
     const { board, client } = this
     const { room } = board
     this.#stop.push(
-      client.on('status', (status) => (this.#status.value = status)),
+      () => this.#absence.stop(),
+      atPage.subscribe((active) => client.setActive(active)),
+      client.on('status', (status) => this.#statusChanged(status)),
       client.on('welcome', (welcome) => {
         this.me.value = welcome.user.id
         keepResume(welcome)
@@ -116,6 +122,13 @@ export class BoardSession {
       ),
       board.on('rejected', () => (this.#refused.value += 1)),
     )
+  }
+
+  #statusChanged(status: Status): void {
+    batch(() => {
+      this.#status.value = status
+      this.#absence.note(status === 'online')
+    })
   }
 
   #joined(): void {

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals'
 
-export type DialogName = 'share' | 'sign-in' | 'sign-up' | 'name' | 'help'
+export type DialogName = 'share' | 'sign-in' | 'sign-up' | 'name' | 'help' | 'devices'
 
 export const dialog = signal<DialogName | undefined>(undefined)
 

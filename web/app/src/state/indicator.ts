@@ -2,7 +2,7 @@
 
 import type { RoomState, Status } from '@enfilade/client'
 
-export type Safety = 'opening' | 'saved' | 'saving' | 'offline' | 'refused' | 'viewing'
+export type Safety = 'opening' | 'saved' | 'saving' | 'reconnecting' | 'offline' | 'refused' | 'viewing'
 
 export interface Indication {
   readonly safety: Safety
@@ -13,6 +13,8 @@ export interface Indication {
 export interface Known {
   readonly status: Status
   readonly state: RoomState
+  /** The connection has been lost for longer than it usually takes to be made again. */
+  readonly longLost: boolean
   readonly unanswered: number
   /** Own changes that the server refused, since the person last looked. */
   readonly refused: number
@@ -21,14 +23,20 @@ export interface Known {
 }
 
 export function indicate(known: Known): Indication {
-  const { status, state, unanswered, refused, canEdit, everJoined } = known
-  if (status === 'offline' || status === 'closed' || (status === 'connecting' && everJoined)) return offline(unanswered)
+  const { status, state, longLost, unanswered, refused, canEdit, everJoined } = known
+  if (status === 'closed' || (status !== 'online' && longLost)) return offline(unanswered)
   if (!everJoined) return say('opening', 'Opening…', 'Fetching the board.')
+  if (status !== 'online' || state !== 'joined') return reconnecting(unanswered)
   if (refused > 0) return refusal(refused)
-  if (unanswered > 0 || state !== 'joined') return saving(unanswered)
+  if (unanswered > 0) return saving(unanswered)
   if (!canEdit)
     return say('viewing', 'View only', 'You see every change as it happens. With this link you cannot draw.')
   return say('saved', 'Saved', 'Everything you drew is stored on the server.')
+}
+
+function reconnecting(unanswered: number): Indication {
+  const kept = unanswered === 0 ? 'What you draw is kept and sent right after.' : `${sentence(unanswered)} kept and sent right after.`
+  return say('reconnecting', 'Reconnecting…', `The connection was lost and is being made again. Keep drawing. ${kept}`)
 }
 
 function offline(unanswered: number): Indication {
@@ -47,11 +55,7 @@ function offline(unanswered: number): Indication {
 }
 
 function saving(unanswered: number): Indication {
-  return say(
-    'saving',
-    'Saving…',
-    unanswered === 0 ? 'Catching up.' : `${sentence(unanswered)} on the way to the server.`,
-  )
+  return say('saving', 'Saving…', `${sentence(unanswered)} on the way to the server.`)
 }
 
 function refusal(refused: number): Indication {

@@ -44,7 +44,14 @@ const open = (name: DialogName) => {
 }
 
 function AccountItems({ then }: { then: (action: () => unknown) => () => void }): JSX.Element {
-  if (account.value) return <Item icon="exit" label={`Sign out ${account.value.user.name}`} onClick={then(signOut)} />
+  if (account.value) {
+    return (
+      <>
+        <Item icon="person" label="Your devices" onClick={then(() => open('devices'))} />
+        <Item icon="exit" label={`Sign out ${account.value.user.name}`} onClick={then(signOut)} />
+      </>
+    )
+  }
   return (
     <>
       <Item icon="person" label="Sign in" onClick={then(() => open('sign-in'))} />

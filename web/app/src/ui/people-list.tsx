@@ -2,9 +2,11 @@
 
 import type { Member } from '@enfilade/client'
 import type { JSX } from 'preact'
-import { session as account } from '../state/account'
+import { useEffect, useState } from 'preact/hooks'
+import { api, session as account } from '../state/account'
 import type { BoardSession } from '../state/board-session'
 import { dialog } from '../state/dialogs'
+import { wordsFor } from '../state/failure'
 import { Avatar } from './avatar'
 import { Popover } from './popover'
 
@@ -37,25 +39,64 @@ export function PeopleList({ session }: { session: BoardSession }): JSX.Element 
       {(close) => (
         <div class="people">
           <h3>{count === 1 ? 'Just you so far' : `${count} people here`}</h3>
-          <ul>
-            {people.slice(0, LISTED).map((person) => (
-              <li key={person.id}>
-                <Avatar id={person.id} name={person.name} />
-                <span class="person-name">
-                  {person.name}
-                  {person.id === me && <em> you</em>}
-                </span>
-                <span class="person-role">{ROLES[person.role]}</span>
-              </li>
-            ))}
-          </ul>
-          {count > Math.min(people.length, LISTED) && (
-            <p class="hint">and {count - Math.min(people.length, LISTED)} more</p>
+          {count > people.length ? (
+            <Crowd session={session} me={me} />
+          ) : (
+            <>
+              <People people={people.slice(0, LISTED)} me={me} />
+              {count > LISTED && <p class="hint">and {count - LISTED} more</p>}
+            </>
           )}
           {!account.value && <ChangeName close={close} />}
         </div>
       )}
     </Popover>
+  )
+}
+
+function People({ people, me }: { people: readonly Member[]; me: string | undefined }): JSX.Element {
+  return (
+    <ul>
+      {people.map((person) => (
+        <li key={person.id}>
+          <Avatar id={person.id} name={person.name} />
+          <span class="person-name">
+            {person.name}
+            {person.id === me && <em> you</em>}
+          </span>
+          <span class="person-role">{ROLES[person.role]}</span>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+/** The board of a crowd is told how many there are; who they are is asked for, page by page. */
+function Crowd({ session, me }: { session: BoardSession; me: string | undefined }): JSX.Element {
+  const [people, setPeople] = useState<Member[]>([])
+  const [next, setNext] = useState<string | undefined>('')
+  const [failure, setFailure] = useState<string>()
+  const more = async (): Promise<void> => {
+    setFailure(undefined)
+    try {
+      const page = await api.people(session.board.room.id, next ? { after: next } : {}, session.link)
+      setPeople((known) => [...known, ...page.members])
+      setNext(page.next)
+    } catch (error) {
+      setFailure(wordsFor(error))
+    }
+  }
+  useEffect(() => void more(), [])
+  return (
+    <>
+      <People people={people} me={me} />
+      {failure && <p class="hint">{failure}</p>}
+      {next !== undefined && people.length > 0 && (
+        <button type="button" class="button small quiet wide" onClick={more}>
+          Show more
+        </button>
+      )}
+    </>
   )
 }
 

@@ -96,6 +96,7 @@ const data: Record<Message['type'], fc.Arbitrary<object>> = {
   signal: fc.record({ room: uuid, key: text, body }),
   read: fc.record({ room: uuid, seq }),
   refresh: fc.record({ token: text }),
+  activity: fc.record({ active: fc.boolean() }),
   message: fc.record({ room_id: uuid, content: text }),
   pong: fc.constant({}),
   welcome: fc.record({ user: fc.record({ id: uuid, name: text }), node: text, ping_ms: seq, resume: text }),

@@ -1,37 +1,34 @@
 /** The real server, as a process of its own on free ports with a folder of its own. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { freePort, Program } from './process.js'
+
 const client = fileURLToPath(new URL('../..', import.meta.url))
 
 /** The program under test. */
-export const BINARY = resolve(client, process.env.ENFILADE_BIN ?? '../../target/debug/enfilade')
+export const BINARY = resolve(client, process.env['ENFILADE_BIN'] ?? '../../target/debug/enfilade')
 export const BINARY_IS_THERE = existsSync(BINARY)
 
-const START_MS = 30_000
-const STOP_MS = 15_000
-
 export class RealServer {
-  #process: ChildProcess | null = null
-  #log = ''
+  #program: Program | null = null
 
   private constructor(
     readonly port: number,
     readonly adminPort: number,
     readonly folder: string,
+    readonly settings: readonly string[],
   ) {}
 
-  static async start(): Promise<RealServer> {
+  /** `settings` are further arguments of `enfilade serve`. */
+  static async start(settings: readonly string[] = []): Promise<RealServer> {
     const [port, adminPort] = await Promise.all([freePort(), freePort()])
     const folder = await mkdtemp(join(tmpdir(), 'enfilade-client-'))
-    const server = new RealServer(port, adminPort, folder)
+    const server = new RealServer(port, adminPort, folder, settings)
     await server.run()
     return server
   }
@@ -47,15 +44,32 @@ export class RealServer {
   /** Starts the process, again after `kill`, on the same ports and folder. */
   async run(): Promise<void> {
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--admin-listen', `127.0.0.1:${this.adminPort}`]
-    const child = spawn(BINARY, ['serve', ...listen, '--data-dir', this.folder], {
-      env: { ...process.env, ENFILADE_LOG: 'warn' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    this.#process = child
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (data: Buffer) => (this.#log = (this.#log + data.toString()).slice(-8_000)))
-    }
-    await this.#untilAlive(child)
+    const args = ['serve', ...listen, '--data-dir', this.folder, ...this.settings]
+    const program = new Program('the server', BINARY, args, { env: { ...process.env, ENFILADE_LOG: 'warn' } })
+    this.#program = program
+    await program.until('ready', () => this.isReady())
+  }
+
+  /** Whether new connections are welcome: what a load balancer asks. */
+  async isReady(): Promise<boolean> {
+    return this.#program !== null && fetch(this.#admin('/readyz')).then(({ ok }) => ok, () => false)
+  }
+
+  /** How many nodes of its cluster it knows to be alive, itself included. */
+  async neighbours(): Promise<number> {
+    const { nodes } = (await (await fetch(this.#admin('/admin/cluster'))).json()) as { nodes: { state: string }[] }
+    return nodes.filter(({ state }) => state === 'alive').length
+  }
+
+  /** Whether the room lives here. */
+  async hosts(room: string): Promise<boolean> {
+    return fetch(this.#admin(`/admin/rooms/${room}`)).then(({ ok }) => ok)
+  }
+
+  /** As an operator does it; the process goes on. */
+  async drain(): Promise<void> {
+    const { status } = await fetch(this.#admin('/admin/drain'), { method: 'POST' })
+    if (status !== 202) throw new Error(`the drain was answered with ${status}`)
   }
 
   /** Without a chance to say goodbye. */
@@ -63,40 +77,24 @@ export class RealServer {
     await this.#end('SIGKILL')
   }
 
-  async stop(): Promise<void> {
+  async terminate(): Promise<void> {
     await this.#end('SIGTERM')
+  }
+
+  async stop(): Promise<void> {
+    await this.terminate()
     await rm(this.folder, { recursive: true, force: true })
   }
 
+  #admin(path: string): string {
+    return `http://127.0.0.1:${this.adminPort}${path}`
+  }
+
   async #end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#process
-    this.#process = null
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
-    const exit = once(child, 'exit')
-    child.kill(signal)
-    const tooLate = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-    await exit
-    clearTimeout(tooLate)
+    const program = this.#program
+    this.#program = null
+    await program?.end(signal)
   }
-
-  async #untilAlive(child: ChildProcess): Promise<void> {
-    const deadline = Date.now() + START_MS
-    while (Date.now() < deadline && child.exitCode === null) {
-      const alive = await fetch(`http://127.0.0.1:${this.adminPort}/livez`).then(({ ok }) => ok, () => false)
-      if (alive) return
-      await new Promise((resolve) => setTimeout(resolve, 25))
-    }
-    throw new Error(`the server did not start (exit code ${child.exitCode}):\n${this.#log}`)
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** `fetch` with the cookies that a browser would keep. */
