@@ -8,7 +8,13 @@ const LOOKS: u32 = 40;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Hub {
-    pub(super) async fn join(&mut self, who: ConnectionId, membership: Membership, frames: &[Bytes], cursor: Cursor) {
+    pub(super) async fn join(
+        &mut self,
+        who: ConnectionId,
+        membership: Membership,
+        frames: &[Bytes],
+        cursor: Cursor,
+    ) {
         let (index, now_ms) = (self.index, self.now_ms());
         let room = membership.room.clone();
         let Some(connection) = self.connection(who) else {
