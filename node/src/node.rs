@@ -33,7 +33,7 @@ use crate::content::Content;
 use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings};
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
-use crate::probe::TcpProbe;
+use crate::probe::{TcpProbe, advertised};
 use crate::sessions::ClusterSessions;
 use crate::{page, server};
 
@@ -69,6 +69,9 @@ pub enum StartError {
     /// A cluster needs a database that several processes can use.
     #[error("nats_url needs a database_url of PostgreSQL: nobody else can share this database")]
     SharedDatabase,
+    /// Others have to reach the operators' port, to see whether this node lives.
+    #[error("admin_listen is {0}, which others cannot reach: advertise_admin is needed in a cluster")]
+    Advertise(SocketAddr),
     /// Other nodes live on this database, and there is no way to talk to them.
     #[error("{0} is alive on this database: nats_url is needed to talk to it")]
     NotAlone(String),
@@ -130,7 +133,7 @@ impl Node {
         };
         let host = if config.roles.host { Some(start_host(config, me, &store, &clock).await?) } else { None };
         let cluster = Cluster::start(ClusterArgs {
-            node: describe(config, me, admin_address),
+            node: describe(config, me, admin_address)?,
             ownership: store.ownership.clone(),
             bus,
             clock: clock.clone(),
@@ -261,16 +264,23 @@ fn require_to_be_alone(cluster: &Cluster) -> Result<(), StartError> {
     }
 }
 
-fn describe(config: &Config, me: Incarnation, admin_address: SocketAddr) -> NewNode {
-    let given = |text: &str| if text.is_empty() { admin_address.to_string() } else { text.to_owned() };
-    NewNode {
+fn describe(config: &Config, me: Incarnation, admin_address: SocketAddr) -> Result<NewNode, StartError> {
+    let name = if config.node_name.is_empty() { admin_address.to_string() } else { config.node_name.clone() };
+    let address = match (config.advertise_admin.as_str(), advertised(admin_address)) {
+        ("", Some(address)) => address,
+        // A node on its own is reached by nobody.
+        ("", None) if config.nats_url.is_empty() => admin_address.to_string(),
+        ("", None) => return Err(StartError::Advertise(admin_address)),
+        (given, _) => given.to_owned(),
+    };
+    Ok(NewNode {
         incarnation: me,
-        name: given(&config.node_name),
-        address: given(&config.advertise_admin),
+        name,
+        address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: config.roles.host,
         edge: config.roles.edge,
-    }
+    })
 }
 
 async fn start_host(
@@ -368,7 +378,7 @@ pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), St
         node: NewNode {
             name: "command".to_owned(),
             address: String::new(),
-            ..describe(config, me, config.admin_listen)
+            ..describe(config, me, config.admin_listen)?
         },
         ownership: store.ownership.clone(),
         bus: Arc::new(MemoryBus::alone(me)),

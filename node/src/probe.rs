@@ -1,6 +1,10 @@
 //! Asks another node's process whether it lives: on its operators' port, which says who it is.
+//!
+//! An address that means another process on another machine (127.0.0.1) is told together with the machine's name, and nobody
+//! elsewhere takes it for their own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +19,33 @@ pub(crate) const INCARNATION: &str = "enfilade-incarnation";
 const PATIENCE: Duration = Duration::from_millis(500);
 const HEAD_BYTES: u64 = 4 * 1024;
 
+/// What stands between a machine's name and an address that is good on that machine only.
+const ON: char = '@';
+
+/// An operators' port as other nodes are told of it. None: nobody could reach it.
+pub(crate) fn advertised(address: SocketAddr) -> Option<String> {
+    let ip = address.ip();
+    if ip.is_unspecified() {
+        None
+    } else if ip.is_loopback() {
+        Some(format!("{address}{ON}{}", machine()))
+    } else {
+        Some(address.to_string())
+    }
+}
+
+fn machine() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// Where to connect to. None: that is on another machine, where it cannot be asked.
+fn reachable(address: &str) -> Option<&str> {
+    match address.split_once(ON) {
+        Some((address, name)) => (name == machine()).then_some(address),
+        None => Some(address),
+    }
+}
+
 /// Probes over TCP.
 #[derive(Debug)]
 pub(crate) struct TcpProbe;
@@ -22,6 +53,7 @@ pub(crate) struct TcpProbe;
 #[async_trait]
 impl Probe for TcpProbe {
     async fn probe(&self, node: Incarnation, address: &str) -> Verdict {
+        let Some(address) = reachable(address) else { return Verdict::Silent };
         match tokio::time::timeout(PATIENCE, ask(address)).await {
             Ok(Ok(head)) => judge(node, &head),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Verdict::Gone,
@@ -66,6 +98,16 @@ mod tests {
         assert_eq!(judge(NODE, &head(NODE)), Verdict::Alive);
         assert_eq!(judge(NODE, &head(Incarnation(Uuid::from_u128(8)))), Verdict::Gone);
         assert_eq!(judge(NODE, "HTTP/1.0 200 OK\r\n\r\nhello"), Verdict::Silent, "some other program");
+    }
+
+    #[test]
+    fn a_loopback_address_is_good_on_its_own_machine_only() {
+        let here = advertised("127.0.0.1:9090".parse().unwrap()).unwrap();
+        assert_eq!(reachable(&here), Some("127.0.0.1:9090"));
+        assert_eq!(reachable("127.0.0.1:9090@some-other-machine"), None);
+        let routed = advertised("10.0.0.7:9090".parse().unwrap()).unwrap();
+        assert_eq!(reachable(&routed), Some("10.0.0.7:9090"));
+        assert_eq!(advertised("0.0.0.0:9090".parse().unwrap()), None);
     }
 
     #[tokio::test]
