@@ -368,7 +368,11 @@ impl Inner {
         if let Err(error) = self.renew().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "nobody was told that this node leaves");
         }
-        self.look.notify_one();
+        // Whether there is anybody to go to must not be judged by an old look.
+        if let Err(error) = self.look_around().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the cluster's table cannot be reached");
+            self.look.notify_one();
+        }
         let left = async {
             while self.host.as_ref().is_some_and(|host| !host.owned().is_empty()) && self.has_others() {
                 tokio::time::sleep(LOOK).await;

@@ -411,7 +411,7 @@ impl Simulation {
             entries: &state.journal.entries,
             rooms: state.database.rooms().collect(),
             contents,
-            epochs_may_fall: self.set_back,
+            owners_set_back: self.set_back,
         };
         self.violations.extend(verdict::judge(&evidence));
         let acknowledged = verdict::acknowledged(&evidence);
