@@ -35,7 +35,7 @@ describe('the indicator', () => {
   test('is calm about a connection that was lost just now, and says the same until the board is back', () => {
     const calm = indicate({ ...lost, longLost: false })
     expect(calm).toMatchObject({ safety: 'reconnecting', label: 'Reconnecting…' })
-    expect(calm.explanation).toContain('What you draw is kept')
+    expect(calm.explanation).toContain('changes are kept')
     expect(indicate({ ...lost, longLost: false, unanswered: 3 }).explanation).toContain('3 changes are kept')
     expect(indicate({ ...fine, status: 'connecting' }).safety).toBe('reconnecting')
     expect(indicate({ ...fine, state: 'joining', unanswered: 3 }).safety).toBe('reconnecting')

@@ -278,7 +278,7 @@ export class Board extends Emitter<BoardEvents> {
     // Where not all are listed, nobody is known to have left.
     if (members.size < count) return
     const left = ({ author }: { author: Uuid }): boolean => !members.has(author)
-    this.#emitLive(this.#live.dropWhere(left))
+    this.#emitLive(this.#live.dropLeft(left, this.room.host.clock.now()))
     if (this.#cursors.dropWhere(left)) this.emit('cursors', this.cursors)
   }
 

@@ -186,6 +186,14 @@ export class LiveStrokes {
     return [...this.#strokes.values()].filter(gone).map(({ element }) => this.#drop(element)!)
   }
 
+  /**
+   * Drops the strokes of those who left. Whoever was heard just now is there, whatever else is said: after a room has
+   * moved, the list of its people may be incomplete for a moment.
+   */
+  dropLeft(left: (stroke: LiveStroke) => boolean, now: number): string[] {
+    return this.dropWhere((stroke) => left(stroke) && now - this.#growing.get(stroke.element)!.heardAt > KEEPALIVE_MS)
+  }
+
   expire(now: number): string[] {
     return this.dropWhere(({ element }) => now - this.#growing.get(element)!.heardAt >= STROKE_EXPIRY_MS)
   }

@@ -256,7 +256,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** The connection is gone, and whoever waited for an answer from it knows. */
   detach(connection: Connection): void {
-    if (this.#joining.on === connection) this.#joining.abandon()
+    this.#joining.lost(connection)
     if (this.#line !== connection) return
     this.#line = null
     this.#signals.clear()
@@ -313,22 +313,24 @@ export class Room extends Emitter<RoomEvents> {
       ...(this.#link !== undefined && { link: this.#link }),
       ...(since && { since: { ...since } }),
     }
-    this.#joining.ask(connection, request, settled, (reply) => this.#answered(connection, reply, since !== null))
+    this.#joining.ask(connection, request, settled, (reply, settled) => {
+      this.#answered(connection, reply, since !== null, settled)
+    })
   }
 
-  #answered(connection: Connection, reply: Reply, resumed: boolean): void {
-    if (!(reply instanceof EnfiladeError)) {
-      if (reply.type === 'joined') this.#joined(connection, reply.data, resumed)
-      return
-    }
-    if (reply.code === 'token_expired') this.host.tokenExpired()
-    if (invitesRetry(reply) || AGAIN.has(reply.code)) return this.#joinLater(connection, reply)
-    this.#refuse(reply)
+  #answered(connection: Connection, reply: Reply, resumed: boolean, settled: () => void): void {
+    if (reply instanceof EnfiladeError) {
+      if (reply.code === 'token_expired') this.host.tokenExpired()
+      // Until then the room stays where it is joined.
+      if (invitesRetry(reply) || AGAIN.has(reply.code)) return this.#joinLater(connection, reply, settled)
+      this.#refuse(reply)
+    } else if (reply.type === 'joined') this.#joined(connection, reply.data, resumed)
+    settled()
   }
 
-  #joinLater(connection: Connection, error: EnfiladeError): void {
-    this.#joining.later(connection, error, () => {
-      if (this.#state !== 'left') this.#join(connection)
+  #joinLater(connection: Connection, error: EnfiladeError, settled: () => void = () => {}): void {
+    this.#joining.later(connection, error, settled, (settled) => {
+      if (this.#state !== 'left') this.#join(connection, settled)
     })
   }
 

@@ -638,6 +638,11 @@ describe('the moment', () => {
     server.last.signal(ROOM, 'cursor', { x: 3, y: 4 })
     await settled()
     expect([mine.live.size, mine.cursors.size]).toEqual([1, 1])
+    // Whoever draws at this moment is there, even if a list of the people lacks them.
+    server.last.send({ type: 'presence', data: { room: ROOM, count: 1, members: [me] } })
+    await settled()
+    expect(mine.live.size).toBe(1)
+    await clock.advance(2_001)
     server.last.send({ type: 'presence', data: { room: ROOM, count: 1, left: [SOMEBODY] } })
     await settled()
     expect([mine.live.size, mine.cursors.size]).toEqual([0, 0])

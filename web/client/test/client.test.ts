@@ -867,6 +867,52 @@ describe('make before break', () => {
     expect(server.connections).toHaveLength(2)
   })
 
+  test('a room that the second asks to wait stays on the first until it is let in', async () => {
+    const { server, clock, connect } = scene()
+    const client = connect()
+    const room = client.join(ROOM)
+    client.join(OTHER_ROOM)
+    await settled()
+    const states: string[] = []
+    room.on('state', (state) => states.push(state))
+    const [first] = server.connections
+    let refusals = 0
+    server.intercept = (connection, { type, id, data }) => {
+      if (connection === first || type !== 'join' || (data as { room: string }).room !== ROOM || refusals === 2) return false
+      refusals++
+      connection.refuse(id, 'room_unavailable')
+      return true
+    }
+    first!.send({ type: 'reconnect', data: { after_ms: 0, resume: `resume-${client.user!.id}` } })
+    await clock.advance(10)
+    expect([refusals, first!.closed]).toEqual([1, false])
+    await expect(room.submit(stroke('a'))).resolves.toBe(1)
+    await clock.advance(2_000)
+    expect([refusals, first!.closed, server.last.joined.has(ROOM)]).toEqual([2, true, true])
+    expect([states, client.status]).toEqual([[], 'online'])
+    await expect(room.submit(stroke('b'))).resolves.toBe(2)
+  })
+
+  test('a room that is left while it was asked to wait does not hold up the others', async () => {
+    const { server, clock, connect } = scene()
+    const client = connect()
+    const room = client.join(ROOM)
+    client.join(OTHER_ROOM)
+    await settled()
+    const [first] = server.connections
+    server.intercept = (connection, { type, id, data }) => {
+      if (connection === first || type !== 'join' || (data as { room: string }).room !== ROOM) return false
+      connection.refuse(id, 'room_unavailable')
+      return true
+    }
+    first!.send({ type: 'reconnect', data: { after_ms: 0, resume: `resume-${client.user!.id}` } })
+    await clock.advance(10)
+    expect(first!.closed).toBe(false)
+    room.leave()
+    await settled()
+    expect(first!.closed).toBe(true)
+  })
+
   test('a room that is left meanwhile does not hold up the others', async () => {
     const { server, clock, connect } = scene()
     const client = connect()

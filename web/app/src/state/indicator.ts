@@ -35,8 +35,12 @@ export function indicate(known: Known): Indication {
 }
 
 function reconnecting(unanswered: number): Indication {
-  const kept = unanswered === 0 ? 'What you draw is kept and sent right after.' : `${sentence(unanswered)} kept and sent right after.`
-  return say('reconnecting', 'Reconnecting…', `The connection was lost and is being made again. Keep drawing. ${kept}`)
+  const kept = unanswered === 0 ? 'changes are' : sentence(unanswered)
+  return say(
+    'reconnecting',
+    'Reconnecting…',
+    `The connection was lost and is being made again. Keep drawing: ${kept} kept here and will be sent then.`,
+  )
 }
 
 function offline(unanswered: number): Indication {
