@@ -89,7 +89,7 @@ fn a_fence_that_compares_without_locking_lets_an_old_owner_write() {
 
 #[test]
 fn a_fence_that_compares_without_locking_or_key_loses_ops() {
-    let settings = Settings { fence: Fence::NaiveWithoutKey, ..fights() };
+    let settings = Settings { fence: Fence::NaiveWithoutKey, rooms: 8, clients: 16, ..fights() };
     println!("{:?}", found_out(&settings, "I2").expect("an acknowledged op that is lost"));
 }
 
