@@ -1,5 +1,5 @@
 //! Whole clusters in one process, tormented by chance and judged afterwards. A seed decides everything, so a run that fails can be
-//! looked at again: `ENFILADE_SEED=n cargo test -p enfilade-node simulation::replay -- --nocapture`.
+//! looked at again: `make simulate SEED=n`.
 //!
 //! ```text
 //! clients ─▶ nodes (real edge, cluster, host; a runtime each) ─▶ SimBus, SimLog ─▶ one World: time, chance, events, record
