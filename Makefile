@@ -87,7 +87,7 @@ build: web
 	$(CARGO) build --workspace
 
 .PHONY: test-web
-test-web: build
+test-web: build servers
 	cd web/client && npm run --silent test
 	cd web/app && npm run --silent test
 
@@ -111,7 +111,7 @@ simulate: ## Torment simulated clusters with thousands of seeds: SEEDS=5000 FROM
 	fi
 
 .PHONY: test-browser
-test-browser: build chromium ## Two browsers draw together
+test-browser: build servers chromium ## Two browsers draw together
 	cd web/app && ENFILADE_E2E=1 npm run --silent e2e
 
 .PHONY: chromium

@@ -3,7 +3,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use enfilade_proto::{Epoch, RoomId, Seq};
+use enfilade_loadtest::checker::{Invariant, LogScan};
+use enfilade_loadtest::export::{Row, Takeover};
+use enfilade_loadtest::journal::{Entry, Moment};
+use enfilade_proto::{ClientId, Epoch, LoggedOp, Op, OpId, RoomId, Seq, UserId};
 use enfilade_store::{Batch, Incarnation, LogRow, Outcome, RoomLog, Shard};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Row as _};
@@ -34,7 +37,9 @@ async fn whoever_takes_over_waits_for_a_commit_that_is_under_way() {
     };
     let (outcome, (next, found), ()) = tokio::join!(append, take_over, let_go);
     assert_eq!(outcome, [Outcome::Committed]);
-    assert_eq!(found.last().map(|row| row.last), Some(Seq(3)), "the new owner sees what was acknowledged");
+    let tail = found.last().map(|row| row.last);
+    assert_eq!(tail, Some(Seq(3)), "the new owner sees what was acknowledged");
+    assert_eq!(violated(room, &found, next, Seq(3)), []);
     assert_eq!(next, Epoch(epoch.0 + 1));
     let late = store.append(former.incarnation, &[batch(room, epoch, 4, 4)]).await.unwrap();
     assert_eq!(late, [Outcome::Fenced]);
@@ -173,9 +178,44 @@ async fn a_fence_that_only_compares_does_not_make_anybody_wait() {
     };
     let (acknowledged, (next, tail)) = tokio::join!(way.append(&former, &ours), take_over);
     assert!(acknowledged && tail.is_empty() && next > epoch);
-    let late = &way.rows(room).await[0];
-    assert!(late.epoch < next && late.last == Seq(3), "acknowledged by the former owner, unknown to the new");
+    let rows = way.rows(room).await;
+    assert!(
+        rows[0].epoch < next && rows[0].last == Seq(3),
+        "acknowledged by the former owner, unknown to the new"
+    );
+    assert_eq!(violated(room, &rows, next, Seq(0)), [Invariant::I5]);
     way.store.close().await;
+}
+
+/// What the checker says of a log that one owner wrote, acknowledging everything, until another took over in the epoch `next` and
+/// found it to end at `tail`.
+fn violated(room: RoomId, rows: &[LogRow], next: Epoch, tail: Seq) -> Vec<Invariant> {
+    let client = ClientId(new_incarnation().0);
+    let logged = |seq: u64| LoggedOp {
+        author: UserId(client.0),
+        client,
+        op_id: OpId(seq),
+        at: 0,
+        op: Op::Clear(enfilade_proto::board::Clear {}),
+    };
+    let mut scan = LogScan::default().only(&[Invariant::I1, Invariant::I2, Invariant::I5]);
+    scan.has_all_of(None);
+    for row in rows {
+        let ops = (row.first.0..=row.last.0).map(logged).collect();
+        scan.row(&Moment::default(), &Row::new(room, Some(row.epoch), row.first, ops));
+    }
+    let incarnation = new_incarnation().0;
+    let shard = Shard::of(room).number();
+    let tails = [(room, tail)].into();
+    scan.takeover(&Moment::default(), &Takeover { shard, epoch: next, incarnation, at_ms: None, tails });
+    let mut scan = scan.end_of_log();
+    for row in rows {
+        for seq in row.first.0..=row.last.0 {
+            let (op_id, seq, epoch) = (OpId(seq), Seq(seq), Some(row.epoch));
+            scan.entry(&Moment::at(seq.0), &Entry::Accepted { client, room, op_id, seq, epoch });
+        }
+    }
+    scan.finish().violated()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
