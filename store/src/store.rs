@@ -9,7 +9,6 @@ use crate::error::StoreError;
 use crate::log::RoomLog;
 use crate::ownership::Ownership;
 use crate::postgres::{Postgres, PostgresOptions};
-use crate::shard::Shard;
 use crate::sqlite::{Sqlite, SqliteOptions};
 
 /// How a store is opened. What does not apply to a database is ignored.
@@ -81,16 +80,10 @@ impl Store {
         }
     }
 
-    /// How many committers append at once, each for the shards that [`Store::committer`] gives it.
+    /// How many may append at once, each for shards of its own.
     #[must_use]
     pub fn committers(&self) -> usize {
         self.committers
-    }
-
-    /// Which committer writes a shard.
-    #[must_use]
-    pub fn committer(&self, shard: Shard) -> usize {
-        usize::from(shard.number()) % self.committers
     }
 
     /// Waits for what is under way, then closes the database. Whoever still holds on to the store finds it unavailable.
