@@ -7,7 +7,7 @@
 pub mod bus;
 pub mod cluster;
 pub mod committer;
-mod fingerprint;
+pub mod fingerprint;
 pub mod host;
 pub mod kind;
 pub mod presence;

@@ -1,27 +1,39 @@
 //! Who is in a room: reports of edges in, joins and leaves out.
 //!
 //! A person is present while any edge has a connection of theirs, and [`GRACE_MS`] longer, so that a reload or a move to
-//! another node is not a farewell. Reports are idempotent: hearing one twice changes nothing.
+//! another node is not a farewell. Reports are idempotent: hearing one twice changes nothing. Those who only watch are counted.
 
+mod audience;
+mod here;
+mod place;
+
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use enfilade_proto::limits::ROSTER;
-use enfilade_proto::{Member, Presence as Digest, UserId};
+use enfilade_proto::{DisplayName, Member, Presence as Digest, Role, UserId};
 use enfilade_store::Incarnation;
 
+use self::audience::Audience;
+pub use self::here::Here;
+use self::place::Place;
+use crate::bus::roster;
 use crate::fingerprint::Fingerprint;
 
 /// How long a person stays after their last connection was lost.
 pub const GRACE_MS: u64 = 15_000;
 
-/// Changes of a small room are told at most this often, so that a crowd coming in is one message; and those of a large one.
+/// Changes of a small room are told at most this often, so that a crowd coming in is one message; and those of a large one,
+/// and of an audience.
 const PACE_MS: u64 = 50;
 const LARGE_PACE_MS: u64 = 1_000;
 
 #[derive(Debug, Default)]
 pub struct Presence {
     people: BTreeMap<UserId, Person>,
+    /// All of them.
+    everybody: Fingerprint,
     /// Who has a connection at each edge.
     on_edges: BTreeMap<Incarnation, Fingerprint>,
     /// Those without a connection, by the time when they will have left.
@@ -31,40 +43,59 @@ pub struct Presence {
     left: BTreeSet<UserId>,
     /// How many there were when it was told last.
     counted: usize,
+    audience: Audience,
     told_at: Option<u64>,
     /// The edges are still reporting who is there, and until then nothing is told; then, everything.
     settles_at: Option<u64>,
 }
 
+/// There may be a hundred thousand, so they are kept small.
 #[derive(Debug)]
 struct Person {
-    member: Member,
-    edges: BTreeSet<Incarnation>,
-    /// Their entry in `leaving`.
-    leaves_at: Option<u64>,
+    name: DisplayName,
+    role: Role,
+    place: Place,
     /// Whether a digest has told of them.
     announced: bool,
+}
+
+const _: () = assert!(size_of::<Person>() <= 48);
+
+impl Person {
+    fn member(&self, id: UserId) -> Member {
+        Member { id, name: self.name.clone(), role: self.role }
+    }
+
+    /// Takes in what an edge says of them. Returns whether that is news.
+    fn meet(&mut self, name: DisplayName, role: Role) -> bool {
+        let news = self.name != name || self.role != role;
+        (self.name, self.role) = (name, role);
+        news
+    }
 }
 
 impl Presence {
     /// An edge has a connection of this person (with this role).
     pub fn arrive(&mut self, edge: Incarnation, member: Member) {
-        let id = member.id;
-        let changed = self.people.get(&id).is_none_or(|person| person.member != member);
-        let person = self.people.entry(id).or_insert_with(|| Person {
-            member: member.clone(),
-            edges: BTreeSet::new(),
-            leaves_at: None,
-            announced: false,
-        });
-        person.member = member;
-        if person.edges.insert(edge) {
+        let Member { id, name, role } = member;
+        let (is_new_there, is_news) = match self.people.entry(id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Person { name, role, place: Place::On(edge), announced: false });
+                self.everybody.add(id.0);
+                (true, true)
+            }
+            Entry::Occupied(known) => {
+                let person = known.into_mut();
+                if let Place::Leaving(at) = person.place {
+                    self.leaving.remove(&(at, id));
+                }
+                (person.place.arrive(edge), person.meet(name, role))
+            }
+        };
+        if is_new_there {
             self.on_edges.entry(edge).or_default().add(id.0);
         }
-        if let Some(at) = person.leaves_at.take() {
-            self.leaving.remove(&(at, id));
-        }
-        if changed {
+        if is_news {
             self.left.remove(&id);
             self.joined.insert(id);
         }
@@ -72,19 +103,30 @@ impl Presence {
 
     /// An edge has no connection of this person any more.
     pub fn depart(&mut self, edge: Incarnation, user: UserId, now_ms: u64) {
-        let Some(person) = self.people.get_mut(&user).filter(|person| person.edges.contains(&edge)) else {
+        let leaves_at = now_ms + GRACE_MS;
+        let Some(person) = self.people.get_mut(&user) else { return };
+        if !person.place.depart(edge, leaves_at) {
             return;
-        };
-        person.edges.remove(&edge);
+        }
+        if matches!(person.place, Place::Leaving(_)) {
+            self.leaving.insert((leaves_at, user));
+        }
         let on_edge = self.on_edges.entry(edge).or_default();
         on_edge.remove(user.0);
         if *on_edge == Fingerprint::default() {
             self.on_edges.remove(&edge);
         }
-        if person.edges.is_empty() {
-            person.leaves_at = Some(now_ms + GRACE_MS);
-            self.leaving.insert((now_ms + GRACE_MS, user));
-        }
+    }
+
+    /// So many connections of an edge only watch.
+    pub fn watch(&mut self, edge: Incarnation, count: u64) {
+        self.audience.set(edge, count);
+    }
+
+    /// Nobody is on this edge any more, or it is gone itself.
+    pub fn forget_edge(&mut self, edge: Incarnation, now_ms: u64) {
+        self.replace(edge, Vec::new(), now_ms);
+        self.audience.set(edge, 0);
     }
 
     /// Exactly these people are on this edge.
@@ -111,7 +153,9 @@ impl Presence {
             self.leaving.remove(&(at, id));
             self.joined.remove(&id);
             // Whoever was not announced yet needs no farewell.
-            if self.people.remove(&id).is_some_and(|person| person.announced) {
+            let Some(person) = self.people.remove(&id) else { continue };
+            self.everybody.remove(id.0);
+            if person.announced {
                 self.left.insert(id);
             }
         }
@@ -126,7 +170,7 @@ impl Presence {
     /// Whether everything was told that there is to tell.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.settles_at.is_none() && !self.has_news()
+        self.settles_at.is_none() && !self.has_news() && !self.audience.has_news()
     }
 
     #[must_use]
@@ -134,12 +178,38 @@ impl Presence {
         self.people.len()
     }
 
+    /// How many watch.
+    #[must_use]
+    pub fn audience(&self) -> u64 {
+        self.audience.count()
+    }
+
+    /// How many watch on one edge.
+    #[cfg(test)]
+    pub(crate) fn audience_on(&self, edge: Incarnation) -> u64 {
+        self.audience.on_edge(edge)
+    }
+
+    fn is_large(&self) -> bool {
+        self.people.len() > ROSTER
+    }
+
+    /// The fingerprint of [`Self::full`].
+    #[must_use]
+    pub fn roster(&self) -> Fingerprint {
+        roster(self.people.len() as u64, (!self.is_large()).then_some(self.everybody))
+    }
+
     /// Everybody, or how many.
     #[must_use]
     pub fn full(&self) -> Digest {
-        let members = (self.people.len() <= ROSTER)
-            .then(|| self.people.values().map(|person| person.member.clone()).collect());
-        Digest { count: self.people.len() as u64, members, ..Digest::default() }
+        let members =
+            (!self.is_large()).then(|| self.people.iter().map(|(id, person)| person.member(*id)).collect());
+        Digest { members, ..self.numbers() }
+    }
+
+    fn numbers(&self) -> Digest {
+        Digest { count: self.people.len() as u64, audience: self.audience(), ..Digest::default() }
     }
 
     /// Some of those who are there, by id, after the one given.
@@ -147,7 +217,7 @@ impl Presence {
     pub fn page(&self, after: Option<UserId>, limit: usize) -> Vec<Member> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let people = self.people.range((after, Bound::Unbounded));
-        people.take(limit).map(|(_, person)| person.member.clone()).collect()
+        people.take(limit).map(|(id, person)| person.member(*id)).collect()
     }
 
     /// When there will be something to do, if nothing happens until then.
@@ -156,40 +226,42 @@ impl Presence {
         let grace = self.leaving.first().map(|(at, _)| *at);
         let digest = match self.settles_at {
             Some(at_ms) => Some(at_ms),
-            None => self.has_news().then(|| self.told_at.map_or(0, |at| at + self.pace())),
+            None => self.pace_ms().map(|pace_ms| self.told_at.map_or(0, |at| at + pace_ms)),
         };
         grace.into_iter().chain(digest).min()
     }
 
     /// What changed since it was told last, if anything did and it is time to tell.
     pub fn take_digest(&mut self, now_ms: u64) -> Option<Digest> {
-        let settled = match self.settles_at {
-            Some(at_ms) if now_ms < at_ms => return None,
-            settles_at => settles_at.is_some(),
-        };
-        if !settled && (!self.has_news() || self.told_at.is_some_and(|at| now_ms < at + self.pace())) {
-            return None;
+        let settled = self.settles_at.is_some();
+        match (self.settles_at, self.pace_ms()) {
+            (Some(at_ms), _) if now_ms < at_ms => return None,
+            (Some(_), _) => {}
+            (None, None) => return None,
+            (None, Some(pace_ms)) if self.told_at.is_some_and(|at| now_ms < at + pace_ms) => return None,
+            (None, Some(_)) => {}
         }
         self.settles_at = None;
         self.told_at = Some(now_ms);
+        self.audience.told();
         let was_large = std::mem::replace(&mut self.counted, self.people.len()) > ROSTER;
         let joined = std::mem::take(&mut self.joined);
         let left = std::mem::take(&mut self.left);
         for id in &joined {
             self.people.entry(*id).and_modify(|person| person.announced = true);
         }
-        if settled || was_large || self.people.len() > ROSTER {
+        if settled || was_large || self.is_large() {
             // Crossing the line downwards brings the list that nobody has yet.
             return Some(self.full());
         }
-        let joined: Vec<Member> =
-            joined.iter().filter_map(|id| self.people.get(id)).map(|person| person.member.clone()).collect();
+        let person = |id: &UserId| self.people.get(id).map(|person| person.member(*id));
+        let joined: Vec<Member> = joined.iter().filter_map(person).collect();
         let left: Vec<UserId> = left.into_iter().collect();
         Some(Digest {
-            count: self.people.len() as u64,
-            joined: (!joined.is_empty()).then_some(joined),
+            // Without either list it would say that nobody is listed any more.
+            joined: (!joined.is_empty() || left.is_empty()).then_some(joined),
             left: (!left.is_empty()).then_some(left),
-            ..Digest::default()
+            ..self.numbers()
         })
     }
 
@@ -197,8 +269,13 @@ impl Presence {
         !self.joined.is_empty() || !self.left.is_empty()
     }
 
-    fn pace(&self) -> u64 {
-        if self.people.len() > ROSTER { LARGE_PACE_MS } else { PACE_MS }
+    /// How long after the last digest there may be another, if there is something to tell.
+    fn pace_ms(&self) -> Option<u64> {
+        match (self.has_news(), self.audience.has_news()) {
+            (true, _) if !self.is_large() => Some(PACE_MS),
+            (true, _) | (_, true) => Some(LARGE_PACE_MS),
+            (false, false) => None,
+        }
     }
 }
 
@@ -279,6 +356,41 @@ mod tests {
         assert_eq!(presence.take_digest(40_000).unwrap().members.unwrap().len(), 101);
     }
 
+    #[test]
+    fn an_audience_is_told_once_a_second_when_it_changed() {
+        let mut presence = Presence::default();
+        presence.arrive(HERE, member(1));
+        presence.take_digest(0);
+        presence.watch(HERE, 400);
+        presence.watch(THERE, 30);
+        assert_eq!((presence.next_deadline(), presence.take_digest(999)), (Some(1_000), None));
+        let digest = presence.take_digest(1_000).unwrap();
+        assert_eq!((digest.count, digest.audience), (1, 430));
+        assert_eq!(
+            (digest.joined, digest.left, digest.members),
+            (Some(Vec::new()), None, None),
+            "a change of nobody"
+        );
+        presence.watch(HERE, 399);
+        presence.watch(HERE, 400);
+        assert_eq!((presence.next_deadline(), presence.take_digest(5_000)), (None, None), "as it was told");
+        presence.watch(HERE, 401);
+        presence.arrive(HERE, member(2));
+        let digest = presence.take_digest(5_000).unwrap();
+        assert_eq!((digest.audience, digest.joined), (431, Some(vec![member(2)])), "both at once");
+    }
+
+    #[test]
+    fn an_audience_goes_with_its_edge() {
+        let mut presence = Presence::default();
+        presence.watch(HERE, 400);
+        presence.watch(THERE, 30);
+        presence.take_digest(0);
+        presence.forget_edge(HERE, 500);
+        let digest = presence.take_digest(1_000).unwrap();
+        assert_eq!((digest.audience, digest.count), (30, 0));
+    }
+
     proptest! {
         /// Whoever folds the digests has the same list as whoever asks for it.
         #[test]
@@ -303,6 +415,8 @@ mod tests {
                     prop_assert_eq!(digest.count, folded.len() as u64);
                 }
                 let full: Vec<Member> = folded.values().cloned().collect();
+                let here = full.iter().map(|member| member.id.0).collect();
+                prop_assert_eq!(presence.roster(), roster(full.len() as u64, Some(here)));
                 prop_assert_eq!(presence.full().members, Some(full));
             }
         }

@@ -9,7 +9,9 @@
 //! *Invariant*: there is no way to publish an op that was not committed.
 
 mod dedup;
+mod edges;
 mod form;
+mod gone;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,9 +23,11 @@ use enfilade_proto::{
 use enfilade_store::{Checkpoint, Incarnation, LogRow};
 
 use self::dedup::{Dedup, Known};
+use self::edges::EDGE_SILENT_MS;
 pub(crate) use self::form::{CHECKPOINT_FORM, write_row};
 pub use self::form::{CheckpointParts, read_row};
-use crate::bus::{Attached, Notice, RoomEvent, Standing, Submission, Writer, roster};
+use self::gone::Gone;
+use crate::bus::{Attached, Notice, RoomEvent, Submission, Writer};
 use crate::kind::{self, Contents, Kind};
 use crate::presence::Presence;
 use crate::refusal::Refusal;
@@ -136,16 +140,8 @@ const PENDING_READS: usize = 1_024;
 /// How long a client may be away before the stroke it was drawing is closed for it.
 const ABANDONED_MS: u64 = 5_000;
 
-/// An edge that has not said for this long where it stands is not there any more; its farewell was lost.
-const EDGE_SILENT_MS: u64 = 30_000;
-
 /// With more edges than this, one multicast costs less than a message to each.
 const EDGES_APART: usize = 8;
-
-/// For so long after it was woken a room hears from edges that were with its previous owner,
-const SETTLING_MS: u64 = 5_000;
-/// and after so long it tells who is there.
-const SETTLED_MS: u64 = 1_500;
 
 /// Wait before a failed commit is tried again: doubled each time, up to the latter.
 const RETRY_MS: u64 = 50;
@@ -175,8 +171,7 @@ pub struct Room {
     waiting: Waiting,
     riding: Waiting,
     retry: Option<Retry>,
-    /// Writers whose connection was lost, and when what they left unfinished is closed.
-    gone: BTreeMap<Writer, u64>,
+    gone: Gone,
     checkpoint: CheckpointState,
     woken_ms: u64,
     last_use_ms: u64,
@@ -271,7 +266,7 @@ impl Room {
             waiting: Waiting::default(),
             riding: Waiting::default(),
             retry: None,
-            gone: BTreeMap::new(),
+            gone: Gone::default(),
             checkpoint: CheckpointState { seq, bytes, ..CheckpointState::default() },
             woken_ms: now_ms,
             last_use_ms: now_ms,
@@ -431,94 +426,6 @@ impl Room {
         self.waiting.readers.push(Reader { seq: self.head, token, contents, known });
     }
 
-    fn detach(&mut self, now_ms: u64, edge: Incarnation, effects: &mut Vec<Effect>) {
-        self.presence.replace(edge, Vec::new(), now_ms);
-        if self.edges.remove(&edge).is_some() {
-            self.tell_edges(effects);
-        }
-    }
-
-    /// Tells the edges of each other, because signals go between them. One that is alone knows.
-    fn tell_edges(&self, effects: &mut Vec<Effect>) {
-        if !self.edges.is_empty() {
-            // Whoever does not listen yet must hear of this.
-            let to = Audience::Edges(self.edges.keys().copied().collect());
-            effects.push(Effect::Publish { to, event: self.edges_event() });
-        }
-    }
-
-    /// The edges are telling a new owner, one after the other, who is there.
-    fn settle(&mut self, now_ms: u64) {
-        if now_ms < self.woken_ms + SETTLING_MS {
-            self.presence.settle_until((self.woken_ms + SETTLED_MS).max(now_ms));
-        }
-    }
-
-    fn edges_event(&self) -> RoomEvent {
-        let edges = self.edges.keys().copied().collect();
-        RoomEvent::Edges { edges, multicast: self.edges.len() > EDGES_APART }
-    }
-
-    fn notice(&mut self, now_ms: u64, edge: Incarnation, notice: Notice, effects: &mut Vec<Effect>) {
-        match notice {
-            // Whom an edge has that is not attached, it tells when it is. Until then nobody would notice if it died.
-            Notice::Arrived(_) | Notice::Departed(_) | Notice::Present(_)
-                if !self.edges.contains_key(&edge) => {}
-            Notice::Arrived(members) => {
-                members.into_iter().for_each(|member| self.presence.arrive(edge, member));
-            }
-            Notice::Departed(users) => {
-                users.into_iter().for_each(|user| self.presence.depart(edge, user, now_ms));
-            }
-            Notice::Present(members) => {
-                self.presence.replace(edge, members, now_ms);
-                self.settle(now_ms);
-            }
-            Notice::WriterBack(writer) => {
-                self.gone.remove(&writer);
-            }
-            Notice::WriterGone { writer, left } => {
-                self.gone.insert(writer, if left { now_ms } else { now_ms + ABANDONED_MS });
-            }
-            Notice::Signal(signal) => {
-                let writer = Writer { author: signal.author, client: signal.client };
-                // Whoever signals is there, also if an older connection of theirs was found dead just now.
-                self.gone.remove(&writer);
-                self.state.notice(writer, &signal.key, &signal.body);
-            }
-            Notice::Standing(standing) => self.standing(now_ms, edge, standing, effects),
-            Notice::Detached => self.detach(now_ms, edge, effects),
-        }
-        self.close_abandoned(now_ms);
-    }
-
-    /// An edge says what it knows. What was lost on the way to it, or from it, shows here.
-    fn standing(&mut self, now_ms: u64, edge: Incarnation, standing: Standing, effects: &mut Vec<Effect>) {
-        let mut tell = |event| effects.push(Effect::Publish { to: Audience::Edges(vec![edge]), event });
-        let known = self.edges.get_mut(&edge).map(|heard_ms| *heard_ms = now_ms).is_some();
-        let Standing { position, here, people, edges } = standing;
-        if !known || position.epoch != self.epoch || here != self.presence.on_edge(edge) {
-            return tell(RoomEvent::OwnerLost);
-        }
-        if position.seq < self.committed {
-            tell(RoomEvent::Head(self.committed));
-        }
-        if edges != self.edges.keys().map(|edge| edge.0).collect() {
-            tell(self.edges_event());
-        }
-        let presence = self.presence.full();
-        if self.presence.is_told() && people != roster(&presence) {
-            tell(RoomEvent::Presence(presence));
-        }
-    }
-
-    fn drop_silent_edges(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        let silent =
-            |(edge, heard_ms): (&Incarnation, &u64)| (now_ms >= heard_ms + EDGE_SILENT_MS).then_some(*edge);
-        let silent: Vec<Incarnation> = self.edges.iter().filter_map(silent).collect();
-        silent.into_iter().for_each(|edge| self.detach(now_ms, edge, effects));
-    }
-
     fn committed(&mut self, effects: &mut Vec<Effect>) {
         self.retry = None;
         let Some(ops) = self.in_flight.take() else { return };
@@ -573,10 +480,7 @@ impl Room {
     }
 
     fn close_abandoned(&mut self, now_ms: u64) {
-        let over: Vec<Writer> =
-            self.gone.iter().filter(|(_, at)| **at <= now_ms).map(|(writer, _)| *writer).collect();
-        for writer in over {
-            self.gone.remove(&writer);
+        while let Some(writer) = self.gone.take_over(now_ms) {
             if let Some(op) = self.state.abandon(writer)
                 && self.apply_own(now_ms, writer.author, op).is_ok()
             {
@@ -644,7 +548,7 @@ impl Room {
     /// When [`Input::Tick`] is wanted, if nothing else happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let abandoned = self.gone.values().min().copied();
+        let abandoned = self.gone.next_deadline();
         let retry = self.retry.as_ref().map(|retry| retry.at_ms).filter(|at| *at != u64::MAX);
         let idle_ms = self.last_use_ms + self.settings.idle_ms;
         let sleep = self.is_idle().then_some(idle_ms.max(self.checkpoint.not_before_ms));
@@ -683,6 +587,7 @@ impl Room {
             pending_ops: self.pending.len() + self.in_flight.as_ref().map_or(0, Vec::len),
             edges: self.edges.len(),
             people: self.presence.count(),
+            audience: self.presence.audience(),
         }
     }
 }
@@ -699,6 +604,7 @@ pub struct Inspection {
     pub pending_ops: usize,
     pub edges: usize,
     pub people: usize,
+    pub audience: u64,
 }
 
 #[cfg(test)]

@@ -115,18 +115,19 @@ impl Drop for Timer {
 
 impl Actor for RoomActor {
     type Msg = RoomMessage;
-    type State = RoomState;
+    /// Boxed: the actor's loop holds its state several times over.
+    type State = Box<RoomState>;
     type Arguments = RoomArgs;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RoomMessage>,
         args: RoomArgs,
-    ) -> Result<RoomState, ActorProcessingErr> {
+    ) -> Result<Box<RoomState>, ActorProcessingErr> {
         let room = load(&args).await?;
         let RoomArgs { id, epoch, deps, .. } = args;
         metrics::gauge!("enfilade_rooms_awake").increment(1);
-        let mut state = RoomState {
+        let mut state = Box::new(RoomState {
             id,
             epoch,
             deps,
@@ -136,7 +137,7 @@ impl Actor for RoomActor {
             submitters: BTreeMap::new(),
             readers: BTreeMap::new(),
             timer: None,
-        };
+        });
         state.set_timer(&myself);
         Ok(state)
     }
@@ -145,13 +146,16 @@ impl Actor for RoomActor {
         &self,
         myself: ActorRef<RoomMessage>,
         message: RoomMessage,
-        state: &mut RoomState,
+        state: &mut Box<RoomState>,
     ) -> Result<(), ActorProcessingErr> {
         let Some(input) = state.read(message)? else { return Ok(()) };
         let mut effects = Vec::new();
         state.room.handle(state.deps.clock.now_ms(), input, &mut effects);
+        // What awaits is as large as what it holds, for every room that there is: that is one request and nothing else.
         for effect in effects {
-            state.carry_out(&myself, effect).await;
+            if let Some(request) = state.carry_out(&myself, effect) {
+                state.deps.committers.commit(request).await;
+            }
         }
         state.set_timer(&myself);
         Ok(())
@@ -261,7 +265,8 @@ impl RoomState {
         Token(self.next_token)
     }
 
-    async fn carry_out(&mut self, myself: &ActorRef<RoomMessage>, effect: Effect) {
+    /// Returns what is to be committed.
+    fn carry_out(&mut self, myself: &ActorRef<RoomMessage>, effect: Effect) -> Option<CommitRequest> {
         match effect {
             Effect::Commit { first, ops } => {
                 let last = Seq(first.0 + ops.len() as u64 - 1);
@@ -273,7 +278,7 @@ impl RoomState {
                 };
                 let room = myself.clone();
                 let done = Box::new(move |commit| drop(room.cast(RoomMessage::Committed(commit))));
-                self.deps.committers.commit(CommitRequest { batch, done }).await;
+                return Some(CommitRequest { batch, done });
             }
             Effect::Accept { token, seq } => self.answer(token, Ok(seq)),
             Effect::Refuse { token, refusal } => match self.readers.remove(&token) {
@@ -289,6 +294,7 @@ impl RoomState {
             Effect::Checkpoint { seq, parts } => self.write_checkpoint(myself.clone(), seq, parts),
             Effect::Sleep => myself.stop(Some("idle".to_owned())),
         }
+        None
     }
 
     fn answer(&mut self, token: Token, result: Result<Seq, Refusal>) {

@@ -25,7 +25,8 @@ const ENDED: usize = 128;
 
 #[derive(Debug, Default)]
 pub struct Session {
-    devices: BTreeMap<(LoginId, Incarnation), Device>,
+    /// In the order of their logins and edges. A person has few, and most people have one.
+    devices: Vec<Device>,
     /// Logins that were ended, and when that may be forgotten. An edge that still has one is told.
     ended: BTreeMap<LoginId, u64>,
     /// Nobody is connected: what they seem to be, and until when.
@@ -34,6 +35,8 @@ pub struct Session {
 
 #[derive(Clone, Copy, Debug)]
 struct Device {
+    login: LoginId,
+    edge: Incarnation,
     connected: Connected,
     heard_ms: u64,
 }
@@ -50,12 +53,12 @@ impl Session {
     ) -> bool {
         match connected {
             Some(connected) => {
-                self.devices.insert((login, edge), Device { connected, heard_ms: now_ms });
+                self.put(Device { login, edge, connected, heard_ms: now_ms });
                 self.leaving = None;
                 !self.ended.contains_key(&login)
             }
             None => {
-                self.remove(now_ms, |(it, at), _| *it == login && *at == edge);
+                self.remove(now_ms, |it| it.login == login && it.edge == edge);
                 true
             }
         }
@@ -63,12 +66,12 @@ impl Session {
 
     /// A node is dead, and every connection to it.
     pub fn edge_gone(&mut self, edge: Incarnation, now_ms: u64) {
-        self.remove(now_ms, |(_, at), _| *at == edge);
+        self.remove(now_ms, |device| device.edge == edge);
     }
 
     /// Time has passed: forgets devices of which nothing is heard any more.
     pub fn tick(&mut self, now_ms: u64) {
-        self.remove(now_ms, |_, device| now_ms >= device.heard_ms + SILENT_MS);
+        self.remove(now_ms, |device| now_ms >= device.heard_ms + SILENT_MS);
         self.leaving.take_if(|(_, until)| now_ms >= *until);
         self.ended.retain(|_, until| now_ms < *until);
     }
@@ -81,15 +84,15 @@ impl Session {
         {
             self.ended.remove(&oldest);
         }
-        self.devices.keys().filter(|(it, _)| *it == login).map(|(_, edge)| *edge).collect()
+        self.devices.iter().filter(|it| it.login == login).map(|it| it.edge).collect()
     }
 
     #[must_use]
     pub fn look(&self) -> SessionView {
-        let device = |(&(login, node), device): (&(LoginId, Incarnation), &Device)| ConnectedDevice {
+        let device = |&Device { login, edge: node, connected, .. }: &Device| ConnectedDevice {
             login,
             node,
-            connected: device.connected,
+            connected,
         };
         SessionView { presence: self.presence(), devices: self.devices.iter().map(device).collect() }
     }
@@ -104,17 +107,28 @@ impl Session {
         match self.leaving {
             Some((seemed, _)) => seemed,
             None if self.devices.is_empty() => UserPresence::Offline,
-            None if self.devices.values().any(|device| device.connected.active) => UserPresence::Online,
+            None if self.devices.iter().any(|device| device.connected.active) => UserPresence::Online,
             None => UserPresence::Away,
         }
     }
 
-    fn remove(&mut self, now_ms: u64, gone: impl Fn(&(LoginId, Incarnation), &Device) -> bool) {
+    fn put(&mut self, device: Device) {
+        match self.devices.binary_search_by_key(&(device.login, device.edge), |it| (it.login, it.edge)) {
+            Ok(place) => self.devices[place] = device,
+            Err(place) => {
+                // Not room for four at once: most never have a second.
+                self.devices.reserve_exact(1);
+                self.devices.insert(place, device);
+            }
+        }
+    }
+
+    fn remove(&mut self, now_ms: u64, gone: impl Fn(&Device) -> bool) {
         let before = self.presence();
         let mut lost = false;
-        for ((login, _), _) in self.devices.extract_if(.., |key, device| gone(key, device)) {
+        for device in self.devices.extract_if(.., |device| gone(device)) {
             // Who signs out leaves; who loses a connection may be back in a moment.
-            lost |= !self.ended.contains_key(&login);
+            lost |= !self.ended.contains_key(&device.login);
         }
         if lost && self.devices.is_empty() {
             self.leaving = Some((before, now_ms + GRACE_MS));

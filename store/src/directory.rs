@@ -146,6 +146,17 @@ pub struct Access {
     pub link: Option<(LinkId, Role)>,
 }
 
+/// Visits that are looked up with one statement.
+pub const VISITS: usize = 256;
+
+/// Somebody at the door of a room: a membership (only signed-in people have any), a link, both or neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Visit {
+    pub room: RoomId,
+    pub user: Option<UserId>,
+    pub link: Option<LinkHash>,
+}
+
 impl Access {
     /// The better of the membership and the link.
     #[must_use]
@@ -221,14 +232,26 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Whether there is a room of which both are members.
     async fn share_a_room(&self, one: UserId, other: UserId) -> Result<bool, StoreError>;
 
-    /// None when there is no such room. A link that is unknown, of another room, revoked, or expired at `now_ms` gives nothing.
+    /// What each visit may do, in their order, as one moment has it. None when there is no such room. A link that is unknown, of
+    /// another room, revoked, or expired at `now_ms` gives nothing. What is damaged concerns only those who ask for it.
+    async fn accesses(
+        &self,
+        visits: &[Visit],
+        now_ms: u64,
+    ) -> Result<Vec<Result<Option<Access>, StoreError>>, StoreError>;
+
+    /// As [`Directory::accesses`], for one visit.
     async fn access(
         &self,
         room: RoomId,
         user: Option<UserId>,
         link: Option<LinkHash>,
         now_ms: u64,
-    ) -> Result<Option<Access>, StoreError>;
+    ) -> Result<Option<Access>, StoreError> {
+        let found = self.accesses(&[Visit { room, user, link }], now_ms).await?;
+        found.into_iter().next().unwrap_or(Ok(None))
+    }
+
     /// # Errors
     /// `Missing` when there is no such room, `Exists` when the id or the hash is taken.
     async fn create_link(&self, room: RoomId, link: &NewLink) -> Result<(), StoreError>;

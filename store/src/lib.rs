@@ -22,7 +22,7 @@ pub use checkpoint::Checkpoint;
 pub use database_url::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 pub use directory::{
     Access, Directory, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow, NewLink, NewRoom, NewUser,
-    RoomRow, UserRow,
+    RoomRow, UserRow, VISITS, Visit,
 };
 pub use error::StoreError;
 pub use log::{Batch, Incarnation, LogRow, Outcome, RoomLog};

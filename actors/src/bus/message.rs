@@ -100,15 +100,22 @@ pub struct Standing {
     pub people: Fingerprint,
     /// The edges that are attached.
     pub edges: Fingerprint,
+    /// Unknown to a node of an earlier version, which has no audience.
+    #[serde(default)]
+    pub audience: Option<Watching>,
+}
+
+/// How many watch a room: on one edge, and everywhere as far as that edge was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watching {
+    pub here: u64,
+    pub everywhere: u64,
 }
 
 /// The fingerprint of who is in a room; where they are not listed, of how many they are.
 #[must_use]
-pub fn roster(presence: &Presence) -> Fingerprint {
-    match &presence.members {
-        Some(members) => members.iter().map(|member| member.id.0).collect(),
-        None => std::iter::once(Uuid::from_u64_pair(0, presence.count)).collect(),
-    }
+pub fn roster(count: u64, listed: Option<Fingerprint>) -> Fingerprint {
+    listed.unwrap_or_else(|| std::iter::once(Uuid::from_u64_pair(0, count)).collect())
 }
 
 /// News of one edge for the owner of a room; no answer.
@@ -120,6 +127,8 @@ pub enum Notice {
     Departed(Vec<UserId>),
     /// Exactly these people are here.
     Present(Vec<Member>),
+    /// So many connections only watch here.
+    Audience(u64),
     /// A writer is connected (again).
     WriterBack(Writer),
     /// A writer has left the room, or (not `left`) the connection was lost.
@@ -329,5 +338,61 @@ impl Message {
         if let Self::Submit { submission, .. } = self {
             submission.trace = Some(trace);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use enfilade_proto::Seq;
+
+    use super::*;
+
+    /// What the version before says and understands.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct StandingBefore {
+        position: Position,
+        here: Fingerprint,
+        people: Fingerprint,
+        edges: Fingerprint,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum NoticeBefore {
+        Standing(StandingBefore),
+        Detached,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct PresenceBefore {
+        count: u64,
+        #[serde(default)]
+        joined: Option<Vec<Member>>,
+    }
+
+    fn written<T: Serialize>(message: &T) -> Vec<u8> {
+        rmp_serde::to_vec_named(message).unwrap()
+    }
+
+    fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+        rmp_serde::from_slice(bytes).ok()
+    }
+
+    #[test]
+    fn nodes_of_the_version_before_understand_all_but_the_audience() {
+        let position = Position { epoch: Epoch(2), seq: Seq(3) };
+        let [here, people, edges] = [1, 2, 3].map(|n| [Uuid::from_u128(n)].into_iter().collect());
+        let before = || StandingBefore { position, here, people, edges };
+        let standing = Standing { position, here, people, edges, audience: None };
+        let from_before = written(&NoticeBefore::Standing(before()));
+        assert_eq!(read(&from_before), Some(Notice::Standing(standing)));
+        let watching = Standing { audience: Some(Watching { here: 5, everywhere: 9 }), ..standing };
+        assert_eq!(read(&written(&Notice::Standing(watching))), Some(NoticeBefore::Standing(before())));
+        assert_eq!(read::<NoticeBefore>(&written(&Notice::Audience(5))), None, "it is skipped");
+
+        let digest = Presence { count: 1, audience: 5, joined: Some(Vec::new()), ..Presence::default() };
+        let understood = PresenceBefore { count: 1, joined: Some(Vec::new()) };
+        assert_eq!(read(&written(&digest)), Some(understood));
+        let from_before = written(&PresenceBefore { count: 1, joined: None });
+        assert_eq!(read(&from_before), Some(Presence { count: 1, ..Presence::default() }));
     }
 }

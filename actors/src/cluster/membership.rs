@@ -58,6 +58,14 @@ pub enum Standing {
     Buried,
 }
 
+impl Standing {
+    /// The standing after another look at the cluster. Nobody rises from the dead: a look that was under way when the node was
+    /// buried must not let whoever waits for that miss it.
+    fn after(self, look: Self) -> Self {
+        if self == Self::Buried { Self::Buried } else { look }
+    }
+}
+
 /// What this node knows of the others, and of how it stands itself.
 #[derive(Debug, Default)]
 pub(super) struct Members {
@@ -302,7 +310,10 @@ impl Inner {
         let alone = me.is_some_and(|me| !me.renewal.on_bus)
             && view.nodes.iter().any(|node| node.renewal.on_bus && !node.expired);
         let standing = if alone { Standing::CutOff } else { Standing::Member };
-        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        self.standing.send_if_modified(|known| {
+            let after = known.after(standing);
+            std::mem::replace(known, after) != after
+        });
     }
 
     fn greet(&self) {

@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
+use crate::bus::{Standing, Watching};
 
 const ROOM: RoomId = RoomId(Uuid::from_u128(1));
 const EDGE: Incarnation = Incarnation(Uuid::from_u128(2));
@@ -151,8 +152,9 @@ impl Scene {
         Standing {
             position: self.room.position(),
             here: presence.on_edge(edge),
-            people: roster(&presence.full()),
+            people: presence.roster(),
             edges: self.room.edges.keys().map(|edge| edge.0).collect(),
+            audience: Some(Watching { here: presence.audience_on(edge), everywhere: presence.audience() }),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enfilade_actors::bus::{
-    Bus, ClusterEvent, Message, Notice, Refused, RoomEvent, Standing, Ticket, Writer,
+    Bus, ClusterEvent, Message, Notice, Refused, RoomEvent, Standing, Ticket, Watching, Writer,
 };
 use enfilade_actors::{Fingerprint, Refusal};
 use enfilade_proto::{Epoch, ErrorCode, LoggedOp, LoginId, Member, OpId, Position, Seq};
@@ -112,6 +112,7 @@ async fn every_kind_of_message_arrives_as_it_was_sent() {
         Notice::Arrived(vec![member.clone()]),
         Notice::Departed(vec![author]),
         Notice::Present(vec![member]),
+        Notice::Audience(12),
         Notice::WriterBack(writer()),
         Notice::WriterGone { writer: writer(), left: true },
         Notice::Standing(Standing {
@@ -119,6 +120,7 @@ async fn every_kind_of_message_arrives_as_it_was_sent() {
             here: Fingerprint::default(),
             people: Fingerprint::default(),
             edges: Fingerprint::default(),
+            audience: Some(Watching { here: 1, everywhere: 2 }),
         }),
         Notice::Detached,
     ];

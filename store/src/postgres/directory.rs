@@ -7,13 +7,14 @@ use enfilade_proto::{DisplayName, LinkId, LoginId, Role, RoomId, Seq, UserId, Us
 use sqlx::Result as SqlResult;
 use uuid::Uuid;
 
-use super::Postgres;
 use super::connections::Connection;
-use super::rows::{access_row, idempotency, link_row, login_id, login_row, member_row, room_row, user_row};
+use super::failure::read_failed;
+use super::rows::{idempotency, link_row, login_id, login_row, member_row, room_row, user_row};
+use super::{Postgres, access};
 use crate::columns::{int, rank};
 use crate::directory::{
-    ANSWERED_MS, Access, Directory, FORGOTTEN_AT_ONCE, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow,
-    NewLink, NewRoom, NewUser, RESERVED_MS, RoomRow, UserRow,
+    ANSWERED_MS, Access, Directory, FORGOTTEN_AT_ONCE, Idempotency, LinkRow, LoginRow, MemberRow, NewLink,
+    NewRoom, NewUser, RESERVED_MS, RoomRow, UserRow, Visit,
 };
 use crate::error::StoreError;
 
@@ -220,28 +221,16 @@ impl Directory for Postgres {
 
     // ---- who may enter ----------------------------------------------------------------------------------------
 
-    async fn access(
+    async fn accesses(
         &self,
-        room: RoomId,
-        user: Option<UserId>,
-        link: Option<LinkHash>,
+        visits: &[Visit],
         now_ms: u64,
-    ) -> Result<Option<Access>, StoreError> {
+    ) -> Result<Vec<Result<Option<Access>, StoreError>>, StoreError> {
         let mut turn = self.others.turn().await?;
-        let found = sqlx::query(
-            "SELECT r.kind, r.title, m.role, l.id, l.role FROM room AS r
-             LEFT JOIN room_member AS m ON m.room = r.id AND m.user_id = $2
-             LEFT JOIN link AS l ON l.hash = $3 AND l.room = r.id AND (l.expires_ms IS NULL OR l.expires_ms > $4)
-             WHERE r.id = $1",
-        )
-        .bind(room.0)
-        .bind(user.map(|user| user.0))
-        .bind(link.as_ref().map(|hash| &hash.0[..]))
-        .bind(int(now_ms))
-        .try_map(|row| access_row(&row))
-        .fetch_optional(&mut *turn)
-        .await;
-        turn.answer(found)
+        let found = access::query(visits, now_ms).fetch_all(&mut *turn).await;
+        let found = found.and_then(|rows| access::in_place(visits, &rows));
+        let found = turn.answer(found)?;
+        Ok(found.into_iter().map(|found| found.map_err(read_failed)).collect())
     }
 
     async fn create_link(&self, room: RoomId, link: &NewLink) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! Connections are of three kinds ([`connections`]): those of the committers, which nobody else may hold up; those of
 //! ownership, so that a lease is renewed however busy the node is; and the others.
 
+mod access;
 mod checkpoint;
 mod connections;
 mod directory;

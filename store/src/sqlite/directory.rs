@@ -8,13 +8,13 @@ use sqlx::Result as SqlResult;
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
-use super::Sqlite;
 use super::failure::read_failed;
-use super::rows::{access_row, idempotency, link_row, login_id, login_row, member_row, room_row, user_row};
+use super::rows::{idempotency, link_row, login_id, login_row, member_row, room_row, user_row};
+use super::{Sqlite, access};
 use crate::columns::{int, rank};
 use crate::directory::{
-    ANSWERED_MS, Access, Directory, FORGOTTEN_AT_ONCE, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow,
-    NewLink, NewRoom, NewUser, RESERVED_MS, RoomRow, UserRow,
+    ANSWERED_MS, Access, Directory, FORGOTTEN_AT_ONCE, Idempotency, LinkRow, LoginRow, MemberRow, NewLink,
+    NewRoom, NewUser, RESERVED_MS, RoomRow, UserRow, Visit,
 };
 use crate::error::StoreError;
 
@@ -213,27 +213,12 @@ impl Directory for Sqlite {
 
     // ---- who may enter ----------------------------------------------------------------------------------------
 
-    async fn access(
+    async fn accesses(
         &self,
-        room: RoomId,
-        user: Option<UserId>,
-        link: Option<LinkHash>,
+        visits: &[Visit],
         now_ms: u64,
-    ) -> Result<Option<Access>, StoreError> {
-        sqlx::query(
-            "SELECT r.kind, r.title, m.role, l.id, l.role FROM room AS r
-             LEFT JOIN room_member AS m ON m.room = r.id AND m.user_id = ?2
-             LEFT JOIN link AS l ON l.hash = ?3 AND l.room = r.id AND (l.expires_ms IS NULL OR l.expires_ms > ?4)
-             WHERE r.id = ?1",
-        )
-        .bind(blob(&room.0))
-        .bind(user.as_ref().map(|user| blob(&user.0)))
-        .bind(link.as_ref().map(|hash| &hash.0[..]))
-        .bind(int(now_ms))
-        .try_map(|row| access_row(&row))
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(read_failed)
+    ) -> Result<Vec<Result<Option<Access>, StoreError>>, StoreError> {
+        access::accesses(&self.readers, visits, now_ms).await
     }
 
     async fn create_link(&self, room: RoomId, link: &NewLink) -> Result<(), StoreError> {
@@ -353,7 +338,7 @@ impl Directory for Sqlite {
     }
 }
 
-fn blob(id: &Uuid) -> &[u8] {
+pub(super) fn blob(id: &Uuid) -> &[u8] {
     id.as_bytes()
 }
 

@@ -3,6 +3,7 @@
 //! One connection writes ([`writer`]), a few read, one moves the write-ahead log into the file behind their backs ([`wal`]).
 //! A lock file keeps other processes out, so what this one knows of the database is true.
 
+mod access;
 mod checkpoint;
 mod directory;
 mod failure;

@@ -63,3 +63,10 @@ fn who_could_not_renew_either_does_not_judge() {
     assert!(!members.renewed(101_000 + SMOOTH_MS), "the database stood still");
     assert!(members.renewed(104_000));
 }
+
+#[test]
+fn a_node_that_was_buried_stays_buried() {
+    assert_eq!(Standing::Buried.after(Standing::CutOff), Standing::Buried);
+    assert_eq!(Standing::CutOff.after(Standing::Member), Standing::Member);
+    assert_eq!(Standing::Member.after(Standing::CutOff), Standing::CutOff);
+}

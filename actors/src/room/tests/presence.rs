@@ -4,8 +4,10 @@ use enfilade_proto::Presence as Digest;
 use enfilade_proto::limits::ROSTER;
 
 use super::*;
+use crate::bus::{Standing, Watching};
 use crate::fingerprint::Fingerprint;
 use crate::presence::GRACE_MS;
+use crate::room::edges::SETTLED_MS;
 
 fn user(n: u128) -> UserId {
     UserId(Uuid::from_u128(1_000 + n))
@@ -205,4 +207,59 @@ fn a_crowd_is_told_of_once_a_second_by_number_and_listed_by_pages() {
     scene.wait_with(&[EDGE], GRACE_MS + 1_000);
     assert_eq!(scene.digests().last().unwrap().1.count, 500);
     assert_eq!(scene.room.people(None, 1_000).len(), 500);
+}
+
+#[test]
+fn an_audience_is_counted_over_all_edges_and_told_once_a_second() {
+    let mut scene = Scene::new();
+    let edges = [EDGE, FAR];
+    edges.iter().for_each(|edge| scene.settled_attach(*edge));
+    scene.notice_from(EDGE, Notice::Arrived(people(0..1)));
+    for n in 1..=400 {
+        scene.notice_from(edges[n % 2], Notice::Audience(n as u64));
+        scene.wait(10);
+    }
+    scene.wait_with(&edges, 2_000);
+    let digests = scene.digests();
+    let counts: Vec<u64> = digests.iter().map(|(_, digest)| digest.audience).collect();
+    assert_eq!(*counts.last().unwrap(), 400 + 399);
+    assert!(digests.len() <= 7 && counts.is_sorted(), "{counts:?}");
+    assert!(digests.iter().all(|(_, digest)| digest.count == 1 && digest.joined.is_some()), "one is listed");
+    assert_eq!(scene.room.people(None, 10).len(), 1);
+
+    scene.feed(Input::EdgeGone(FAR));
+    scene.wait_with(&[EDGE], 1_000);
+    assert_eq!(scene.digests().last().unwrap().1.audience, 400);
+}
+
+#[test]
+fn an_audience_that_was_not_heard_of_shows_when_notes_are_compared() {
+    let mut scene = Scene::new();
+    scene.settled_attach(EDGE);
+    scene.settled_attach(FAR);
+    let standing = scene.standing(EDGE);
+    let watching = |here, everywhere| Standing { audience: Some(Watching { here, everywhere }), ..standing };
+    // What it said was lost on the way.
+    scene.notice(Notice::Standing(watching(7, 0)));
+    scene.wait(1_000);
+    assert_eq!(scene.digests().last().unwrap().1.audience, 7);
+    // What it was told was.
+    scene.told.clear();
+    scene.notice(Notice::Standing(watching(7, 0)));
+    let [(_, Audience::Edges(to), RoomEvent::Presence(presence))] = &scene.told[..] else {
+        panic!("{:?}", scene.told)
+    };
+    assert_eq!((&to[..], presence.audience, &presence.members), (&[EDGE][..], 7, &Some(Vec::new())));
+    scene.told.clear();
+    scene.notice(Notice::Standing(watching(7, 7)));
+    // An edge of an earlier version has no audience and knows of none.
+    scene.notice_from(FAR, Notice::Standing(Standing { audience: None, ..scene.standing(FAR) }));
+    assert_eq!(scene.told, []);
+}
+
+#[test]
+fn nobody_watches_through_an_edge_that_is_not_attached() {
+    let mut scene = Scene::new();
+    scene.notice_from(FAR, Notice::Audience(5));
+    assert_eq!(scene.room.inspect().audience, 0);
 }
