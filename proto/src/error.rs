@@ -88,6 +88,8 @@ error_codes! {
     RoomNotFound = "room_not_found", 404, Never;
     /// There is no such thing here.
     NotFound = "not_found", 404, Never;
+    /// A snapshot of this name is not there any more, or never was; the newest one's name comes with the answer.
+    SnapshotGone = "snapshot_gone", 404, Never;
     /// The share link is unknown, expired or revoked.
     LinkInvalid = "link_invalid", 403, Never;
     /// Join the room first.

@@ -7,6 +7,7 @@ pub mod board;
 mod close;
 mod codec;
 mod coord;
+mod deflated;
 mod error;
 mod ids;
 pub mod limits;
@@ -18,6 +19,7 @@ mod points;
 pub use close::{CloseCode, Reconnect};
 pub use codec::{Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_around, encode_fields};
 pub use coord::{Coord, Point};
+pub use deflated::{Compression, Deflated};
 pub use error::{ErrorCode, Retry};
 pub use ids::{
     ClientId, ElementId, Epoch, InvalidElementId, LinkId, LoginId, OpId, Position, RoomId, Seq, UserId,

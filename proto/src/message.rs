@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::board::AllElements;
+use crate::deflated::{Compression, Deflated};
 use crate::error::ErrorCode;
 use crate::ids::{ClientId, Epoch, OpId, Position, RoomId, Seq, UserId};
 use crate::limits::Limits;
@@ -61,12 +62,26 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     pub client: ClientId,
+    /// Only watches: counted, not listed, and a viewer at most. Needs no credential.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audience: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<Guest>,
+    /// How snapshots may be compressed for this connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compression: Vec<Compression>,
+}
+
+impl Hello {
+    /// A hello that does not say who is there.
+    #[must_use]
+    pub fn new(client: ClientId) -> Self {
+        Self { client, audience: false, resume: None, token: None, guest: None, compression: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -164,12 +179,15 @@ pub struct User {
 /// Reply to `hello`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    pub user: User,
+    /// Absent for an audience without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     pub node: String,
     /// How often the server pings, in milliseconds. Silence for this long and 10 s more means that it is gone.
     pub ping_ms: u64,
-    /// Says `hello` for the same person from another connection, for a while.
-    pub resume: String,
+    /// Says `hello` for the same person from another connection, for a while. Absent where there is no person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
     pub limits: Limits,
 }
 
@@ -193,6 +211,9 @@ pub struct Joined {
     pub position: Position,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// The snapshot, if it travels compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_deflate: Option<Deflated>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<Vec<LoggedOp>>,
     pub presence: Presence,
@@ -259,13 +280,17 @@ pub struct Member {
     pub role: Role,
 }
 
-/// Who is in a room: all of them (`members`), or what changed (`joined`, `left`), or, in a large room, how many.
+/// Who is in a room: all of them (`members`), or what changed (`joined`, `left`), or, in a large room, how many; and how many
+/// watch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
     /// Absent inside `joined`, which names the room itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
     pub count: u64,
+    /// Connections that only watch. They are not among `count`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audience: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<Member>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -274,12 +299,20 @@ pub struct Presence {
     pub left: Option<Vec<UserId>>,
 }
 
-/// Push: the client fell too far behind; this is the room now, as in [`Joined`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it asks about by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Push: the client fell too far behind; this is the room now, as in [`Joined`], with one of the two snapshots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reset {
     pub room: RoomId,
     pub position: Position,
-    pub snapshot: Snapshot,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_deflate: Option<Deflated>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<Vec<LoggedOp>>,
 }
@@ -307,7 +340,9 @@ pub struct Ping {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reconnecting {
     pub after_ms: u64,
-    pub resume: String,
+    /// As in [`Welcome`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
 }
 
 /// Push: the connection will be closed with this code.

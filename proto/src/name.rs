@@ -1,6 +1,7 @@
 //! Names of people and rooms: what may be shown to others without surprise.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -16,10 +17,11 @@ pub enum InvalidName {
 
 /// What others see of a person, or the title of a room: 1 to 64 characters, none of them invisible.
 ///
-/// White space around it is cut off. Case, script and emoji are the person's own business.
+/// White space around it is cut off. Case, script and emoji are the person's own business. Clones share it: a name stands in many
+/// places.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
-pub struct DisplayName(Box<str>);
+pub struct DisplayName(Arc<str>);
 
 impl DisplayName {
     pub const MAX_CHARS: usize = 64;

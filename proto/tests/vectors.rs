@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use enfilade_proto::board::{
@@ -147,21 +148,15 @@ fn requests() -> Vec<(&'static str, Option<u32>, Request)> {
         (
             "hello as a guest",
             Some(1),
-            Request::Hello(Hello {
-                client: CLIENT,
-                resume: None,
-                token: None,
-                guest: Some(Guest { name: "Ada".into() }),
-            }),
+            Request::Hello(Hello { guest: Some(Guest { name: "Ada".into() }), ..Hello::new(CLIENT) }),
         ),
         (
             "hello again",
             Some(u32::MAX),
             Request::Hello(Hello {
-                client: CLIENT,
                 resume: Some("resume".into()),
                 token: Some("token".into()),
-                guest: None,
+                ..Hello::new(CLIENT)
             }),
         ),
         ("join", Some(2), Request::Join(Join { room: ROOM, link: Some("q1w2".into()), since: None })),
@@ -197,7 +192,13 @@ fn requests() -> Vec<(&'static str, Option<u32>, Request)> {
         ("pong", None, Request::Pong(Pong {})),
     ];
     let ops = (1..).map(OpId).zip(every_op());
+    let watcher = Hello { audience: true, ..Hello::new(CLIENT) };
     all.extend(ops.map(|(op_id, op)| ("submit", Some(3), Request::Submit(Submit { room: ROOM, op_id, op }))));
+    all.push(("hello of an audience", Some(1), Request::Hello(watcher.clone())));
+    let reader = Hello { compression: vec![Compression::Deflate], ..Hello::new(CLIENT) };
+    all.push(("hello of a client that reads what is compressed", Some(1), Request::Hello(reader)));
+    let known = Hello { token: Some("token".into()), ..watcher };
+    all.push(("hello of an audience that is somebody", Some(1), Request::Hello(known)));
     all
 }
 
@@ -237,10 +238,10 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             Some(1),
             "welcome",
             ServerMessage::Welcome(Welcome {
-                user: User { id: ADA, name: name("Ada"), guest: true },
+                user: Some(User { id: ADA, name: name("Ada"), guest: true }),
                 node: "a1b2c3d4".into(),
                 ping_ms: 25_000,
-                resume: "resume".into(),
+                resume: Some("resume".into()),
                 limits: Limits::default(),
             }),
         ),
@@ -255,6 +256,7 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
                 role: Role::Editor,
                 position,
                 snapshot: Some(snapshot.clone()),
+                snapshot_deflate: None,
                 ops: Some(vec![logged(7, Op::Delete(Elements { elements: ids(&["a2"]) }))]),
                 presence: Presence { count: 1, members: Some(vec![ada.clone()]), ..Presence::default() },
             })),
@@ -298,9 +300,9 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             ServerMessage::Presence(Presence {
                 room: Some(ROOM),
                 count: 1,
-                members: None,
                 joined: Some(vec![ada]),
                 left: Some(vec![BOB]),
+                ..Presence::default()
             }),
         ),
         (
@@ -309,20 +311,61 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             "presence",
             ServerMessage::Presence(Presence { room: Some(ROOM), count: 12_345, ..Presence::default() }),
         ),
-        ("reset", None, "reset", ServerMessage::Reset(Reset { room: ROOM, position, snapshot, ops: None })),
+        (
+            "reset",
+            None,
+            "reset",
+            ServerMessage::Reset(Reset {
+                room: ROOM,
+                position,
+                snapshot: Some(snapshot),
+                snapshot_deflate: None,
+                ops: None,
+            }),
+        ),
         ("renamed", None, "renamed", ServerMessage::Renamed(Renamed { room: ROOM, title: name("Plans") })),
         ("ping", None, "ping", ServerMessage::Ping(Ping { heads: vec![Head { room: ROOM, seq: Seq(42) }] })),
         (
             "reconnect",
             None,
             "reconnect",
-            ServerMessage::Reconnect(Reconnecting { after_ms: 1_500, resume: "resume".into() }),
+            ServerMessage::Reconnect(Reconnecting { after_ms: 1_500, resume: Some("resume".into()) }),
         ),
         (
             "closing",
             None,
             "closing",
             ServerMessage::Closing(Closing { code: 4000, reason: "going_away".into() }),
+        ),
+        (
+            "welcome to an audience",
+            Some(1),
+            "welcome",
+            ServerMessage::Welcome(Welcome {
+                user: None,
+                node: "a1b2c3d4".into(),
+                ping_ms: 25_000,
+                resume: None,
+                limits: Limits::default(),
+            }),
+        ),
+        (
+            "some more watch",
+            None,
+            "presence",
+            ServerMessage::Presence(Presence {
+                room: Some(ROOM),
+                count: 2,
+                audience: 1_204,
+                joined: Some(Vec::new()),
+                ..Presence::default()
+            }),
+        ),
+        (
+            "a reconnect of an audience",
+            None,
+            "reconnect",
+            ServerMessage::Reconnect(Reconnecting { after_ms: 1_500, resume: None }),
         ),
     ]
 }
@@ -391,6 +434,54 @@ fn what_servers_send_is_read_as_it_was_written() {
         vectors.push(vector(name, "server", &json, &msgpack));
     }
     compare("server.json", &vectors);
+}
+
+/// A message with its snapshot compressed, and the same without. How well it is compressed is the writer's own business, so these
+/// vectors are only read.
+#[test]
+fn a_compressed_snapshot_is_the_snapshot() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/deflate.json");
+    if std::env::var_os("BLESS").is_some() && !path.exists() {
+        let vectors: Vec<Value> = server_messages().into_iter().filter_map(compressed).collect();
+        fs::write(&path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+    }
+    let golden: Vec<Value> = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(golden.len(), 2);
+    for vector in golden {
+        let hex = vector["msgpack"].as_str().unwrap();
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        let mut read = Codec::MessagePack.decode_server(&bytes).unwrap();
+        let (plain, deflated) = snapshots(&mut read[0].message).unwrap();
+        *plain = Some(inflated(&deflated.take().unwrap()));
+        assert_eq!(read, Codec::Json.decode_server(vector["json"].to_string().as_bytes()).unwrap());
+    }
+}
+
+fn compressed(written: (&str, Option<u32>, &str, ServerMessage)) -> Option<Value> {
+    let (name, id, message_type, mut message) = written;
+    let json = encode_server(Codec::Json, id, message_type, &message);
+    let (plain, deflated) = snapshots(&mut message)?;
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&Codec::MessagePack.encode_value(&plain.take()?)).unwrap();
+    *deflated = Some(Deflated(encoder.finish().unwrap().into()));
+    let msgpack = encode_server(Codec::MessagePack, id, message_type, &message);
+    Some(vector(&format!("{name}, compressed"), "server", &json, &msgpack))
+}
+
+/// Where a message has its snapshot, in either form.
+fn snapshots(message: &mut ServerMessage) -> Option<(&mut Option<Snapshot>, &mut Option<Deflated>)> {
+    match message {
+        ServerMessage::Joined(joined) => Some((&mut joined.snapshot, &mut joined.snapshot_deflate)),
+        ServerMessage::Reset(reset) => Some((&mut reset.snapshot, &mut reset.snapshot_deflate)),
+        _ => None,
+    }
+}
+
+fn inflated(deflated: &Deflated) -> Snapshot {
+    let mut plain = Vec::new();
+    flate2::read::DeflateDecoder::new(&deflated.0[..]).read_to_end(&mut plain).unwrap();
+    rmp_serde::from_slice(&plain).unwrap()
 }
 
 /// What a later version may add is skipped: names, items of the envelope, types of messages.

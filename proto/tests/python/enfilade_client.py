@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gzip
 import itertools
 import json
 import random
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -32,6 +34,9 @@ OnReply = Callable[[JsonObject], None]
 
 DEADLINE = 10.0
 """Seconds within which the server must have answered."""
+
+INFLATED_MAX = 256 * 1024 * 1024
+"""Bytes that a compressed snapshot may have when it is unpacked."""
 
 
 class Refused(Exception):
@@ -189,9 +194,21 @@ class MessagePackCodec:
         return value
 
     @classmethod
+    def _inflated(cls, packed: bytes) -> Any:
+        """The value that was packed as raw DEFLATE."""
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        plain = inflater.decompress(packed, INFLATED_MAX)
+        if not inflater.eof:
+            raise ValueError("a compressed snapshot is cut off, or too large")
+        return msgpack.unpackb(plain)
+
+    @classmethod
     def _unpack(cls, value: Any, name: str = "") -> Any:
         if name == "body":
             return value
+        if isinstance(value, dict) and "snapshot_deflate" in value:
+            packed = value.pop("snapshot_deflate")
+            value["snapshot"] = cls._inflated(packed)
         if isinstance(value, bytes):
             if name == "points":
                 return unpack_points(value)
@@ -302,6 +319,8 @@ class Room:
         """The ops since the snapshot, each with its `seq`."""
         self.members: dict[str, JsonObject] = {}
         self.count = 0
+        self.audience = 0
+        """How many only watch."""
         self.signals: list[JsonObject] = []
         self._changed = asyncio.Condition()
 
@@ -354,6 +373,7 @@ class Room:
     def take_presence(self, data: JsonObject) -> None:
         """Take who is here, or what changed about it."""
         self.count = data["count"]
+        self.audience = data.get("audience", 0)
         if "members" in data:
             self.members = {member["id"]: member for member in data["members"]}
         self.members |= {member["id"]: member for member in data.get("joined", [])}
@@ -484,10 +504,16 @@ class Connection:
 class Client:
     """A person in rooms, across reconnects: no op is lost and none is applied twice."""
 
-    def __init__(self, base: str, name: str = "", codec: type = JsonCodec, token: str | None = None):
+    def __init__(
+        self, base: str, name: str = "", codec: type = JsonCodec, token: str | None = None, audience: bool = False
+    ):
         self.base = base
         self.codec = codec
-        self.credentials: JsonObject = {"token": token} if token else {"guest": {"name": name}}
+        self.credentials: JsonObject = {"token": token} if token else {} if audience else {"guest": {"name": name}}
+        if audience:
+            self.credentials["audience"] = True
+        if codec is MessagePackCodec:
+            self.credentials["compression"] = ["deflate"]
         self.id = str(uuid.uuid4())
         self.welcome: JsonObject = {}
         self.rooms: dict[str, Room] = {}
@@ -511,7 +537,7 @@ class Client:
     async def connect(self) -> None:
         """Open a connection and say hello, as the person of an earlier welcome if there was one."""
         hello = {"client": self.id, **self.credentials}
-        if self.welcome:
+        if "resume" in self.welcome:
             hello["resume"] = self.welcome["resume"]
         self.connection = await Connection.open(self.base, self.codec, self._push)
         try:
@@ -668,6 +694,20 @@ class Http:
         """Make a share link of a role for a board; the answer has `id` and `link`, the secret."""
         path = f"/api/v1/rooms/{board['id']}/links"
         return await self.request("POST", path, {"role": role}, board["link"])
+
+    async def latest_snapshot(self, board: JsonObject) -> tuple[str, JsonObject]:
+        """Follow the way to the newest snapshot of a board; return where it is, and what it is."""
+        headers = {"Enfilade-Link": board["link"], "Accept-Encoding": "gzip"}
+        path = f"{self.base}/api/v1/rooms/{board['id']}/snapshots/latest"
+        return await asyncio.to_thread(self._fetch, urllib.request.Request(path, headers=headers))
+
+    @staticmethod
+    def _fetch(request: urllib.request.Request) -> tuple[str, JsonObject]:
+        with _open(request, timeout=DEADLINE) as response:
+            content = response.read()
+            if response.headers.get("Content-Encoding") == "gzip":
+                content = gzip.decompress(content)
+            return response.geturl(), json.loads(content)
 
     @staticmethod
     def _send(request: urllib.request.Request) -> JsonObject | None:

@@ -226,6 +226,13 @@ class Coding(unittest.TestCase):
                     self.assertEqual(codec.decode(codec.encode(vector["json"])), [vector["json"]])
 
 
+    def test_a_compressed_snapshot_is_the_snapshot(self) -> None:
+        for vector in json.loads((VECTORS / "deflate.json").read_text()):
+            with self.subTest(vector=vector["name"]):
+                self.assertIn(b"snapshot_deflate", bytes.fromhex(vector["msgpack"]))
+                self.assertEqual(MessagePackCodec.decode(bytes.fromhex(vector["msgpack"])), [vector["json"]])
+
+
 def vectors() -> list[JsonObject]:
     """Every vector of the protocol."""
     return [vector for name in ("client", "server") for vector in json.loads((VECTORS / f"{name}.json").read_text())]
@@ -846,6 +853,98 @@ def single(value: Any) -> Any:
         }
         return {name: single(item) for name, item in value.items()} | singles
     return [single(item) for item in value] if isinstance(value, list) else value
+
+
+class Audiences(ServerCase):
+    """Those who only watch: counted, not listed."""
+
+    async def watcher(self, codec: type = JsonCodec, link: str | None = None) -> tuple[Client, Room]:
+        """Somebody without a name who watches the board."""
+        client = await self.enterAsyncContext(Client(self.server.base, codec=codec, audience=True))
+        return client, await client.join(self.board["id"], link or self.board["link"])
+
+    async def test_an_audience_is_counted_and_sees_everything(self) -> None:
+        ada, ada_room = await self.member("Ada")
+        watchers = [await self.watcher(codec) for codec in (*CODECS, *CODECS)]
+        for client, room in watchers:
+            self.assertNotIn("user", client.welcome)
+            self.assertNotIn("resume", client.welcome)
+            self.assertEqual(room.role, "viewer", "whatever the link allows")
+        await ada_room.until(lambda: ada_room.audience == 4)
+        self.assertEqual((ada_room.count, list(ada_room.members)), (1, [ada.user]))
+        await ada.submit(ada_room, "add_line", line("l"))
+        for _, room in watchers:
+            await room.reaches(1)
+            self.assertEqual((room.count, list(room.members)), (1, [ada.user]))
+        for client, _ in watchers[1:]:
+            await client.close()
+        await ada_room.until(lambda: ada_room.audience == 1)
+        self.assertEqual(ada_room.count, 1)
+
+    async def test_an_audience_changes_nothing(self) -> None:
+        client, room = await self.watcher()
+        await self.assert_refused("forbidden", client.submit(room, "add_line", line("l")))
+        signal = {"room": room.id, "key": "cursor", "body": None}
+        await self.assert_refused("forbidden", client.connection.request("signal", signal))
+        await self.assert_refused("unauthenticated", client.connection.request("refresh", {"token": "t"}))
+        await client.connection.request("read", {"room": room.id, "seq": 0})
+        await client.connection.request("activity", {"active": False})
+        await client.reconnect()
+        self.assertEqual(room.role, "viewer")
+
+    async def test_a_bad_token_makes_nobody_an_audience(self) -> None:
+        connection = await self.connection()
+        await self.assert_refused("unauthenticated", connection.request("hello", hello(audience=True, token="bad")))
+
+    async def test_an_audience_needs_a_link(self) -> None:
+        client = await self.enterAsyncContext(Client(self.server.base, audience=True))
+        await self.assert_refused("room_not_found", client.join(self.board["id"]))
+
+
+class LargeSnapshots(ServerCase):
+    """Snapshots that are worth compressing, and those over HTTP."""
+
+    async def draw(self, count: int) -> Room:
+        """A board with so many lines, on a server that has just woken up."""
+        ada, room = await self.member("Ada")
+        for number in range(count):
+            await ada.submit(room, "add_line", line(f"line-{number}"))
+        await room.reaches(count)
+        await ada.close()
+        await asyncio.to_thread(self.server.stop)
+        await asyncio.to_thread(self.server.start)
+        return room
+
+    async def test_a_large_snapshot_comes_compressed_to_those_who_asked(self) -> None:
+        drawn = await self.draw(200)
+        join = {"room": self.board["id"], "link": self.board["link"]}
+        for compression, field in ((["deflate"], "snapshot_deflate"), (["later", "deflate"], "snapshot_deflate"), ([], "snapshot")):
+            connection = await self.connection(RawMessagePack)
+            await connection.request("hello", hello(guest={"name": "Bob"}, compression=compression))
+            joined = await connection.request("join", join)
+            self.assertEqual({name for name in joined if name.startswith("snapshot")}, {field})
+        _, room = await self.member("Cy", MessagePackCodec)
+        self.assertEqual(single(room.board.elements), single(drawn.board.elements))
+
+    async def test_a_snapshot_over_http_is_where_a_join_goes_on_from(self) -> None:
+        drawn = await self.draw(200)
+        place, snapshot = await self.http.latest_snapshot(self.board)
+        self.assertNotIn(self.board["link"], place)
+        self.assertEqual(single(Board(snapshot["elements"]).elements), single(drawn.board.elements))
+        epoch, seq = map(int, place.split("?")[0].rsplit("/", 1)[1].split("-"))
+        client = await self.guest("Bob")
+        since = {"epoch": epoch, "seq": seq}
+        join = {"room": self.board["id"], "link": self.board["link"], "since": since}
+        joined = await client.connection.request("join", join)
+        self.assertEqual((seq, joined.get("snapshot"), joined.get("ops", [])), (200, None, []))
+
+
+class RawMessagePack(MessagePackCodec):
+    """Messages as they travel."""
+
+    @classmethod
+    def _unpack(cls, value: Any, name: str = "") -> Any:
+        return value
 
 
 class RandomBoards(ServerCase):
