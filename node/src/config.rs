@@ -72,6 +72,8 @@ settings! {
     trusted_proxies: List = List::default(), "ENFILADE_TRUSTED_PROXIES";
     /// Connections that may be open at once [default: 16384]
     max_connections: usize = 16_384, "ENFILADE_MAX_CONNECTIONS";
+    /// People who may come in each second, and twice as many at once; others are told when to come back [default: 10000]
+    hellos_per_second: u32 = 10_000, "ENFILADE_HELLOS_PER_SECOND";
     /// Hubs, each a core's share of the connections [default: as many as cores]
     hubs: usize = std::thread::available_parallelism().map_or(1, usize::from), "ENFILADE_HUBS";
     /// Seconds after which a room that nobody uses goes to sleep [default: 60]

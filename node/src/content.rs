@@ -7,11 +7,13 @@ use bytes::Bytes;
 use enfilade_actors::Refusal as RoomRefusal;
 use enfilade_actors::bus::{Attached, Submission as ToRoom, Writer};
 use enfilade_actors::cluster::Cluster;
+use enfilade_actors::host::Offload;
 use enfilade_actors::room::read_row;
 use enfilade_proto::{Codec, Member, Position, RoomId, Seq, UserId};
 use enfilade_store::RoomLog;
 
-use crate::api::{History, Rooms, Submission};
+use crate::api::{History, Rooms, Submission, WrittenSnapshot};
+use crate::edge::EdgeNode;
 use crate::people::Refusal;
 
 /// How much of a log is read for one page of history.
@@ -23,6 +25,8 @@ const WEIGHT: u32 = 64 * 1024;
 pub(crate) struct Content {
     pub(crate) cluster: Cluster,
     pub(crate) log: Arc<dyn RoomLog>,
+    pub(crate) edge: Arc<EdgeNode>,
+    pub(crate) offload: Offload,
 }
 
 #[async_trait]
@@ -33,6 +37,25 @@ impl Rooms for Content {
         let write = move || contents.encode(codec, position.seq);
         let snapshot = tokio::task::spawn_blocking(write).await.map_err(Refusal::internal)?;
         Ok((position, snapshot))
+    }
+
+    async fn latest_snapshot(&self, room: RoomId) -> Result<Position, Refusal> {
+        Ok(self.edge.latest_snapshot(room).await?.position)
+    }
+
+    async fn named_snapshot(
+        &self,
+        room: RoomId,
+        position: Position,
+        codec: Codec,
+        gzip: bool,
+    ) -> Result<Option<WrittenSnapshot>, Refusal> {
+        let Some(snapshot) = self.edge.snapshot_at(room, position) else { return Ok(None) };
+        let gzipped = if gzip { snapshot.gzipped(codec, self.offload).await } else { None };
+        Ok(Some(match gzipped {
+            Some(bytes) => WrittenSnapshot { bytes, gzipped: true },
+            None => WrittenSnapshot { bytes: snapshot.written(codec, self.offload).await, gzipped: false },
+        }))
     }
 
     async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal> {

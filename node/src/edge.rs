@@ -7,39 +7,55 @@
 //! socket ─▶ reader ─▶ bus ─▶ owner ─▶ bus ─▶ EdgeRoom (mirror) ─▶ hub ─▶ sockets
 //! ```
 
+mod admissions;
+mod arrival;
 mod devices;
+mod entering;
 mod frame;
 mod greeting;
+mod handshake;
 #[cfg(test)]
 pub(crate) mod harness;
 mod hub;
+mod inbox;
 mod joined;
 mod meter;
 mod mirror;
+mod next_answer;
 mod outgoing;
 mod reader;
 mod room;
-mod upgrade;
+mod snapshot;
+mod turnstile;
 mod wheel;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use enfilade_actors::Refusal;
 use enfilade_actors::bus::{ClusterEvent, RoomEvent, TraceParent};
 use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::{Clock, Offload};
-use enfilade_proto::{CloseCode, Epoch, RoomId, SignalOut};
+use enfilade_proto::{CloseCode, Epoch, Position, RoomId, SignalOut};
 use enfilade_store::{RoomLog, Shard};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use self::admissions::Admissions;
+use self::arrival::Arrival;
 use self::devices::Devices;
 use self::hub::{Command, HubHandle, HubInbox};
 use self::room::EdgeRoom;
+use self::snapshot::SharedSnapshot;
+use self::turnstile::Turnstile;
 use crate::people::People;
+use crate::server::Accepted;
 
-pub(crate) use self::upgrade::upgrade;
+pub(crate) use self::arrival::upgrade;
+pub use self::hub::bench;
 
 /// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
 const NOTES: Duration = Duration::from_secs(2);
@@ -52,10 +68,14 @@ pub(crate) struct Ends {
     log: Arc<dyn RoomLog>,
     people: Arc<People>,
     clock: Arc<dyn Clock>,
+    /// Where everything runs that is not a hub's.
+    runtime: Handle,
     hubs: Vec<HubHandle>,
     /// Ordered, so that a simulation runs the same way again.
     rooms: Mutex<BTreeMap<RoomId, Arc<EdgeRoom>>>,
     devices: Mutex<Devices>,
+    admissions: Arc<Admissions>,
+    turnstile: Mutex<Turnstile>,
     next_hub: AtomicUsize,
     /// Counts changes of access, so that nobody enters on the strength of what was true a moment ago.
     access_changes: AtomicU64,
@@ -65,7 +85,7 @@ pub(crate) struct Ends {
     allowed_origins: Vec<String>,
     /// Connections that may exist at once.
     max_connections: usize,
-    slots: Arc<tokio::sync::Semaphore>,
+    connections: AtomicUsize,
     /// Everybody is being sent to other nodes.
     draining: AtomicBool,
     /// Where snapshots are written.
@@ -82,10 +102,22 @@ pub struct EdgeSettings {
     pub linger: Duration,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
+    /// People who may come in, each second.
+    pub hellos_per_second: u32,
     /// See the setting of that name.
     pub trace_one_in: u32,
     /// Where snapshots are written.
     pub offload: Offload,
+}
+
+/// A connection's place among those that may exist at once.
+#[derive(Debug)]
+struct Slot(Arc<Ends>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The edge of a node.
@@ -94,7 +126,9 @@ pub struct EdgeNode(pub(crate) Arc<Ends>);
 
 impl EdgeNode {
     /// Starts the hubs.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When the system has no threads or polls to give.
     pub fn start(
         node: String,
         cluster: Cluster,
@@ -102,12 +136,17 @@ impl EdgeNode {
         people: Arc<People>,
         clock: Arc<dyn Clock>,
         settings: EdgeSettings,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (edge, inboxes) = Self::without_hubs(node, cluster, log, people, clock, settings);
         for (index, inbox) in inboxes.into_iter().enumerate() {
-            tokio::spawn(hub::run(index, edge.0.clone(), inbox));
+            hub::start(index, edge.0.clone(), inbox)?;
         }
-        edge
+        Ok(edge)
+    }
+
+    /// Looks after connections that were just accepted.
+    pub(crate) fn welcome(&self, accepted: Vec<Accepted>) {
+        self.0.arrived(accepted.into_iter().map(|accepted| Arrival::Fresh(Box::new(accepted))));
     }
 
     /// Everything but the hubs: their inboxes are returned.
@@ -127,15 +166,18 @@ impl EdgeNode {
             log,
             people,
             clock,
+            runtime: Handle::current(),
             hubs,
             rooms: Mutex::default(),
             devices: Mutex::default(),
+            admissions: Arc::default(),
+            turnstile: Mutex::new(Turnstile::new(settings.hellos_per_second)),
             next_hub: AtomicUsize::new(0),
             access_changes: AtomicU64::new(0),
             linger: settings.linger,
             allowed_origins: settings.allowed_origins,
             max_connections: settings.max_connections,
-            slots: Arc::new(tokio::sync::Semaphore::new(settings.max_connections)),
+            connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             trace_one_in: settings.trace_one_in,
             offload: settings.offload,
@@ -158,9 +200,31 @@ impl EdgeNode {
         self.ask_hubs(|done| Command::CloseAll { code, done }).await
     }
 
+    /// A recent snapshot of a room.
+    ///
+    /// # Errors
+    /// When the room's owner refuses, or cannot be reached.
+    pub(crate) async fn latest_snapshot(&self, id: RoomId) -> Result<Arc<SharedSnapshot>, Refusal> {
+        loop {
+            let room = self.0.room(id);
+            let found = room.latest_snapshot().await;
+            // Kept for a while, for the others of a crowd and for the join that follows.
+            room.drop_if_empty();
+            match found? {
+                Some(snapshot) => return Ok(snapshot),
+                None => self.0.forget(&room),
+            }
+        }
+    }
+
+    /// The snapshot of a room at exactly this position, if this edge has it.
+    pub(crate) fn snapshot_at(&self, id: RoomId, position: Position) -> Option<Arc<SharedSnapshot>> {
+        self.0.known_room(id)?.snapshot_at(position)
+    }
+
     /// How many connections there are, those included that have not said hello.
     pub(crate) fn connections(&self) -> usize {
-        self.0.max_connections - self.0.slots.available_permits()
+        self.0.connections.load(Ordering::Relaxed)
     }
 
     async fn ask_hubs(&self, question: impl Fn(oneshot::Sender<usize>) -> Command) -> usize {
@@ -234,9 +298,29 @@ impl Ends {
         self.access_changes.load(Ordering::Acquire)
     }
 
-    /// Connections go around, so that every core has as many.
-    fn next_hub(&self) -> usize {
-        self.next_hub.fetch_add(1, Ordering::Relaxed) % self.hubs.len()
+    /// A place for one more connection, if there is one.
+    fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let one_more = |taken: usize| (taken < self.max_connections).then_some(taken + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Slot(self.clone()))
+    }
+
+    /// Lets somebody in, or says after how many milliseconds it is their turn.
+    fn pass(&self) -> Result<(), u64> {
+        // Nothing under this lock can fail half-way.
+        self.turnstile.lock().unwrap_or_else(PoisonError::into_inner).pass(self.clock.now_ms())
+    }
+
+    /// Hands sockets to the hubs. They go around, so that every core has as many.
+    fn arrived(&self, arrivals: impl IntoIterator<Item = Arrival>) {
+        let mut shares: Vec<Vec<Arrival>> = self.hubs.iter().map(|_| Vec::new()).collect();
+        for arrival in arrivals {
+            let hub = self.next_hub.fetch_add(1, Ordering::Relaxed) % shares.len();
+            shares[hub].push(arrival);
+        }
+        for (hub, share) in self.hubs.iter().zip(shares).filter(|(_, share)| !share.is_empty()) {
+            hub.arrived(share);
+        }
     }
 
     /// Tells every hub, from where nothing waits.

@@ -20,5 +20,7 @@ mod telemetry;
 
 pub use commands::main;
 pub use config::{Config, Partial};
+#[doc(hidden)]
+pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings};
 pub use node::{Node, StartError};

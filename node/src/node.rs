@@ -32,10 +32,11 @@ use crate::config::{Config, Retention};
 use crate::content::Content;
 use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings};
+use crate::page;
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
 use crate::probe::{TcpProbe, advertised};
+use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
-use crate::{page, server};
 
 /// How long a request may take, its body included.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -62,6 +63,8 @@ pub enum StartError {
     DataDir(String, #[source] std::io::Error),
     #[error("{0}")]
     Address(SocketAddr, #[source] std::io::Error),
+    #[error("the hubs cannot be started")]
+    Hubs(#[from] std::io::Error),
     #[error("nats_url")]
     Nats(#[from] NatsError),
     #[error("the rooms of this node cannot be looked after")]
@@ -151,7 +154,8 @@ impl Node {
         let (mut edge, mut public_task) = (None, None);
         if let Some(public) = public {
             let (node, router) = start_edge(config, &cluster, &store, &clock).await?;
-            public_task = Some(tokio::spawn(server::serve(public, router, stop_public.clone())));
+            let (http, door) = (Http::new(router, stop_public.clone()), node.clone());
+            public_task = Some(tokio::spawn(server::serve(public, http, move |came| door.welcome(came))));
             tasks.push(tokio::spawn(stand(cluster.standing(), node.clone(), ready.clone())));
             edge = Some(node);
         }
@@ -170,11 +174,14 @@ impl Node {
             ready: ready.clone(),
             drain: drain.clone(),
         };
+        let admin_http = Http::new(admin::router(admin_state), stop_admin.clone());
         tracing::info!(?address, %admin_address, node = %me, roles = %config.roles, "the node serves");
         Ok(Self {
             address,
             admin_address,
-            admin: tokio::spawn(server::serve(admin, admin::router(admin_state), stop_admin.clone())),
+            admin: tokio::spawn(server::serve(admin, admin_http, |came| {
+                came.into_iter().for_each(|accepted| accepted.serve(Vec::new()));
+            })),
             public: public_task,
             cluster,
             host,
@@ -324,13 +331,19 @@ async fn start_edge(
             linger: LINGER,
             allowed_origins: config.allowed_origins.0.clone(),
             max_connections: config.max_connections,
+            hellos_per_second: config.hellos_per_second,
             trace_one_in: config.trace_one_in,
             offload: Offload::Thread,
         },
-    ));
+    )?);
     let ends: Arc<dyn Edge> = edge.clone();
     cluster.connect(Arc::downgrade(&ends));
-    let content = Arc::new(Content { cluster: cluster.clone(), log: store.log.clone() });
+    let content = Arc::new(Content {
+        cluster: cluster.clone(),
+        log: store.log.clone(),
+        edge: edge.clone(),
+        offload: Offload::Thread,
+    });
     let sessions = Arc::new(ClusterSessions(cluster.clone()));
     let api = Api { people, rooms: content, sessions, site: Arc::new(site(config)?) };
     let router = public_router(api, (*edge).clone());

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use enfilade_node::Partial;
-use enfilade_proto::{CloseCode, ErrorCode, Hello, RoomId, Seq, ServerMessage};
+use enfilade_proto::{CloseCode, Codec, ErrorCode, Hello, RoomId, Seq, ServerFrame, ServerMessage};
 use enfilade_testbed::Postgres;
 use enfilade_testbed::nats::NatsServer;
 use serde_json::json;
@@ -93,6 +93,35 @@ async fn members(cluster: &TestCluster, board: &Board) -> Vec<Client> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_audience_is_counted_over_all_nodes_and_goes_with_its_node() {
+    let mut cluster = TestCluster::start().await;
+    let board = cluster.nodes[0].board().await;
+    let mut ada = cluster.nodes[0].member("Ada", &board).await;
+    let mut watchers = Vec::new();
+    for (node, count) in cluster.nodes.iter().zip([1, 2, 4]) {
+        for _ in 0..count {
+            let mut watcher = node.connect(Codec::MessagePack).await;
+            watcher.hello(Hello { audience: true, ..Hello::new(watcher.id) }).await;
+            watcher.join(board.id, &board.link, None).await;
+            watchers.push(watcher);
+        }
+    }
+    let watched_by = |audience| move |frame: &ServerFrame| matches!(&frame.message, ServerMessage::Presence(it) if it.audience == audience);
+    ada.until("all are counted", watched_by(7)).await;
+    for watcher in &mut watchers {
+        watcher.until("all are counted, everywhere", watched_by(7)).await;
+    }
+    // Its rooms move, and those who watched through it are gone.
+    cluster.nodes.remove(2).node.stop().await;
+    ada.until("four are gone", watched_by(3)).await;
+    assert_eq!(ada.draw(board.id, 1).await, Seq(1));
+    for watcher in &mut watchers[..3] {
+        assert_eq!(watcher.ops_through(Seq(0), Seq(1)).await.len(), 1);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn people_on_three_nodes_draw_together() {
     let cluster = TestCluster::start().await;
     let board = cluster.nodes[0].board().await;
@@ -167,7 +196,7 @@ async fn a_drained_node_sends_its_people_elsewhere_and_keeps_nothing() {
         ada.draw(board.id, 2).await;
         let mut again = cluster.nodes[1].connect(enfilade_proto::Codec::MessagePack).await;
         again.id = ada.id;
-        let hello = Hello { client: ada.id, resume: Some(told.resume), token: None, guest: None };
+        let hello = Hello { resume: told.resume, ..Hello::new(ada.id) };
         assert_eq!(again.hello(hello).await.node, "node-1");
         let joined = again.join(board.id, &board.link, None).await;
         assert_eq!(
@@ -186,7 +215,7 @@ async fn a_drained_node_sends_its_people_elsewhere_and_keeps_nothing() {
     // Who comes to it all the same is sent away at once.
     let mut late = cluster.nodes[0].connect(enfilade_proto::Codec::Json).await;
     let guest = Some(enfilade_proto::Guest { name: "late".to_owned() });
-    let hello = Hello { client: late.id, resume: None, token: None, guest };
+    let hello = Hello { guest, ..Hello::new(late.id) };
     late.send(Some(1), &enfilade_proto::Request::Hello(hello)).await;
     assert_eq!(late.close_code().await, CloseCode::Drained.code());
     cluster.stop().await;

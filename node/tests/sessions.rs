@@ -27,7 +27,7 @@ impl Device {
 
     async fn connect(&self, node: &TestNode) -> Client {
         let mut client = node.connect(Codec::MessagePack).await;
-        let hello = Hello { client: client.id, resume: None, token: Some(self.token.clone()), guest: None };
+        let hello = Hello { token: Some(self.token.clone()), ..Hello::new(client.id) };
         client.hello(hello).await;
         client
     }

@@ -107,6 +107,7 @@ pub(super) async fn snapshot(
 ) -> Result<Response, Problem> {
     let room = RoomId(room);
     let codec = wanted(&headers);
+    api.people.reads_snapshot(caller.address)?;
     let Admission { kind, title, .. } = api.people.access(room, &caller.visitor()).await?;
     let (position, snapshot) = api.rooms.snapshot(room, codec).await?;
     let body = codec.encode_value(&SnapshotHead { room, kind, title, position });
@@ -186,7 +187,7 @@ fn check_name_of_op(body: &SubmitBody) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn wanted(headers: &HeaderMap) -> Codec {
+pub(super) fn wanted(headers: &HeaderMap) -> Codec {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let mut types = accepted.flat_map(|line| line.split(',')).filter_map(|range| range.split(';').next());
     if types.any(|it| it.trim().eq_ignore_ascii_case(MESSAGE_PACK)) {
@@ -196,12 +197,15 @@ fn wanted(headers: &HeaderMap) -> Codec {
     }
 }
 
-fn written(codec: Codec, body: Vec<u8>) -> Response {
-    let media_type = match codec {
+pub(super) fn media_type(codec: Codec) -> &'static str {
+    match codec {
         Codec::Json => "application/json",
         Codec::MessagePack => MESSAGE_PACK,
-    };
-    ([(CONTENT_TYPE, media_type), (VARY, "accept")], Bytes::from(body)).into_response()
+    }
+}
+
+fn written(codec: Codec, body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, media_type(codec)), (VARY, "accept")], Bytes::from(body)).into_response()
 }
 
 /// Adds a field, whose value was written before, to a written map of 1 to 14 fields.

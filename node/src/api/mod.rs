@@ -21,6 +21,7 @@ mod same_site;
 mod schema;
 mod sessions;
 mod share;
+mod snapshots;
 mod users;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use peer::{InvalidNetwork, InvalidOrigin, Network, PeerAddr, SiteOrigin, cli
 pub use problem::Problem;
 pub use rooms::{History, Rooms, Submission};
 pub use sessions::{Connection, Session, Sessions};
+pub use snapshots::WrittenSnapshot;
 
 /// Bytes of a body. Ops are smaller by far; files travel another way.
 pub const BODY_BYTES: usize = 1024 * 1024;
@@ -99,6 +101,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(members::join, members::leave))
         .routes(routes!(members::remove))
         .routes(routes!(content::snapshot))
+        .routes(routes!(snapshots::latest))
+        .routes(routes!(snapshots::named))
         .routes(routes!(content::history, content::submit));
     OpenApiRouter::new().nest("/api/v1", v1).routes(routes!(auth::public_keys))
 }

@@ -16,7 +16,9 @@ use crate::people::Refusal;
 pub struct Problem {
     refusal: Refusal,
     /// Where in the body it went wrong, if it went wrong while reading it.
-    pointer: Option<String>,
+    pointer: Option<Box<str>>,
+    /// What to ask for instead of a snapshot that is gone.
+    latest: Option<Box<str>>,
 }
 
 /// Why a request was refused (RFC 9457).
@@ -37,6 +39,9 @@ struct Body<'a> {
     /// Present when the same request may succeed after so many milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    /// With `snapshot_gone`: the name of the newest snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest: Option<&'a str>,
     /// What is wrong with which part of the body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -57,7 +62,12 @@ impl Problem {
     /// The part of a JSON body that `pointer` names could not be understood.
     pub(super) fn in_body(pointer: String, message: String) -> Self {
         let refusal = Refusal::new(ErrorCode::InvalidRequest, message);
-        Self { refusal, pointer: Some(pointer) }
+        Self { refusal, pointer: Some(pointer.into()), latest: None }
+    }
+
+    /// The name of the snapshot to ask for instead.
+    pub(super) fn with_latest(self, latest: String) -> Self {
+        Self { latest: Some(latest.into()), ..self }
     }
 
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -71,7 +81,7 @@ impl Problem {
             detail: &wrong.message,
         });
         let at = self.pointer.iter().map(|pointer| Wrong {
-            pointer: pointer.clone(),
+            pointer: pointer.to_string(),
             code: self.refusal.code.as_str(),
             detail: &self.refusal.message,
         });
@@ -93,7 +103,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, pointer: None }
+        Self { refusal, pointer: None, latest: None }
     }
 }
 
@@ -109,6 +119,7 @@ impl IntoResponse for Problem {
             detail: &self.refusal.message,
             code: code.as_str(),
             retry_after_ms: self.refusal.retry_after_ms,
+            latest: self.latest.as_deref(),
             errors: self.wrong(),
         };
         let mut headers = HeaderMap::new();

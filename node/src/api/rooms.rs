@@ -23,6 +23,7 @@ use super::extract::{JsonBody, PathOf, QueryOf};
 use super::idempotency::IdempotencyHeader;
 use super::page::{PageQuery, cut};
 use super::problem::Problem;
+use super::snapshots::WrittenSnapshot;
 use super::{Api, schema, share};
 use crate::people::{Admission, NewRoomRequest, Refusal};
 
@@ -31,6 +32,19 @@ use crate::people::{Admission, NewRoomRequest, Refusal};
 pub trait Rooms: fmt::Debug + Send + Sync + 'static {
     /// The room as it is now: its position and its snapshot, a `Snapshot` written in `codec`.
     async fn snapshot(&self, room: RoomId, codec: Codec) -> Result<(Position, Bytes), Refusal>;
+
+    /// The position of a recent snapshot, by which [`Self::named_snapshot`] has it.
+    async fn latest_snapshot(&self, room: RoomId) -> Result<Position, Refusal>;
+
+    /// The snapshot at that position, a `Snapshot` written in `codec`; gzipped if that is wanted and pays. None if it is not (or
+    /// no longer) to be had.
+    async fn named_snapshot(
+        &self,
+        room: RoomId,
+        position: Position,
+        codec: Codec,
+        gzip: bool,
+    ) -> Result<Option<WrittenSnapshot>, Refusal>;
 
     /// The ops after `after`: at most `limit`, and fewer if they would be too much to send at once.
     async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal>;

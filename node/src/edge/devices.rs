@@ -20,9 +20,9 @@ pub(super) struct Devices(BTreeMap<Who, Device>);
 
 #[derive(Debug)]
 struct Device {
-    connections: usize,
+    connections: u32,
     /// Those in which somebody is active.
-    active: usize,
+    active: u32,
     since_ms: u64,
 }
 
@@ -49,7 +49,7 @@ impl Devices {
             }
             Change::Closed { active } => {
                 device.connections = device.connections.saturating_sub(1);
-                device.active = device.active.saturating_sub(usize::from(active));
+                device.active = device.active.saturating_sub(u32::from(active));
             }
             Change::Active(true) => device.active += 1,
             Change::Active(false) => device.active = device.active.saturating_sub(1),

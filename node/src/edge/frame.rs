@@ -53,6 +53,11 @@ impl Parser {
         Self { max_message, partial: Vec::new(), message: None }
     }
 
+    /// Whether everything that came was complete.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.partial.is_empty() && self.message.is_none()
+    }
+
     /// Takes in what was read (and unmasks it in place), and tells `on` what it amounts to.
     ///
     /// # Errors
@@ -152,8 +157,12 @@ fn deliver(text: bool, payload: &[u8], on: &mut impl FnMut(Event<'_>)) -> Result
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    for (i, byte) in payload.iter_mut().enumerate() {
-        *byte ^= mask[i % 4];
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
     }
 }
 

@@ -15,7 +15,7 @@ use enfilade_store::RoomLog;
 
 use super::hub::HubHandle;
 use super::mirror::Cursor;
-use super::room::{EdgeRoom, Joiner, Joining};
+use super::room::{As, Came, EdgeRoom, Joiner, Joining};
 use super::{EdgeNode, EdgeSettings};
 use crate::people::People;
 
@@ -65,7 +65,10 @@ impl From<&Joining> for View {
     fn from(joining: &Joining) -> Self {
         Self {
             position: joining.position,
-            snapshot: joining.snapshot.as_ref().map(|it| (it.seq, it.contents.clone())),
+            snapshot: joining
+                .snapshot
+                .as_ref()
+                .map(|it| (it.snapshot.position.seq, it.snapshot.contents.clone())),
             ops: joining.ops.clone(),
             presence: joining.presence.clone(),
         }
@@ -86,6 +89,7 @@ impl BareEdge {
             linger,
             allowed_origins: Vec::new(),
             max_connections: 1_000,
+            hellos_per_second: 1_000,
             trace_one_in: 0,
             offload: Offload::Inline,
         };
@@ -114,8 +118,8 @@ impl BareEdge {
         since: Option<Position>,
     ) -> Result<(Session, View), Refusal> {
         let ends = &self.0.0;
-        let (hub, member) = (guest.hub, guest.member.clone());
-        let joiner = Joiner { hub, member, since, codec: Codec::MessagePack };
+        let comes = As::Member(guest.member.clone());
+        let joiner = Joiner { hub: guest.hub, comes, since, reads: Codec::MessagePack.into() };
         let (room, joining) = loop {
             let room = ends.room(guest.room);
             match room.join(&joiner).await {
@@ -155,7 +159,7 @@ impl Session {
         let news = self.room.news_for_hub(self.guest.hub, &mut self.cursor);
         self.behind |= news.behind;
         if self.behind {
-            let joining = self.room.reset(Codec::MessagePack).await?;
+            let joining = self.room.reset(Codec::MessagePack.into()).await?;
             self.behind = false;
             self.cursor = joining.cursor;
             return Ok(vec![Pushed::Reset(View::from(&joining))]);
@@ -169,6 +173,6 @@ impl Session {
     pub(crate) fn end(self, left: bool) {
         let gone = Notice::WriterGone { writer: self.guest.writer, left };
         self.edge.0.0.cluster.notify(self.guest.room, gone);
-        self.room.leave(self.guest.hub, self.guest.member.id);
+        self.room.leave(self.guest.hub, Came::Member(self.guest.member.id));
     }
 }

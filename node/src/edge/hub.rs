@@ -1,290 +1,230 @@
-//! A hub: one core's share of an edge. It owns its connections' way out and writes to their sockets directly.
+//! A hub: one core's share of an edge. It owns its connections and writes to their sockets directly.
 //!
-//! It is told *that* a room has news, never what: it takes from the room's mirror what came since, once, and writes the same bytes
-//! to every member. A quiet room is sent at once, a busy one once per [`TICK_MS`] with everything that came meanwhile in one
+//! A hub is a thread of its own. The small tasks that read its connections' sockets live on it too, so what a client says reaches the
+//! hub by a call and not by a queue; what takes time (the database, the owner of a room) is done on the node's other threads.
+//!
+//! A hub is told *that* a room has news, never what: it takes from the room's mirror what came since, once, and writes the same
+//! bytes to every member. A quiet room is sent at once, a busy one once per tick with everything that came meanwhile in one
 //! write. No lock is held while writing, and nobody is woken per recipient.
 
+pub mod bench;
 mod connection;
 mod connections;
 mod delivery;
+mod handle;
+mod requests;
 mod rooms;
+mod seats;
+mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use enfilade_actors::bus::Notice;
-use enfilade_proto::limits::{PING_MS, SILENCE_MS};
-use enfilade_proto::{
-    CloseCode, Closing, Codec, DisplayName, ErrorCode, Head, LoginId, Ping, Reconnecting, Renamed, RoomId,
-    SignalOut,
-};
+use enfilade_proto::{CloseCode, RoomId, SignalOut};
+use metrics::Counter;
 use slab::Slab;
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-pub(crate) use self::connection::{Connection, ConnectionId, Membership, Opening, Pulse};
-use super::devices::Change;
-use super::frame;
-use super::mirror::{Cursor, Want};
-use super::outgoing::{Pipe, STALLED_MS, Written};
+use self::connection::Connection;
+pub(crate) use self::connection::{ConnectionId, Line, Opening};
+use self::handle::Waiting;
+pub(crate) use self::handle::{Command, HubHandle, HubInbox};
+pub(crate) use self::requests::{Later, Taken, error};
+use self::seats::{Pace, Seats};
+use super::mirror::Cursor;
 use super::room::EdgeRoom;
-use super::{Ends, joined};
+use super::wheel::Wheel;
+use super::{Ends, reader};
 
-/// How often a busy room is flushed.
-const TICK_MS: u64 = 16;
-/// Sockets that are written to before other work gets a turn.
-const CHUNK: usize = 256;
-/// Commands that may wait; senders wait beyond that.
-const COMMANDS: usize = 65_536;
-/// Signals of one room that may wait for the next tick. More pens than that are not seen on one board.
-const SIGNALS: usize = 2_048;
-/// After its farewell a connection has this long to hang up by itself.
+/// Commands that are taken at a time.
+const COMMANDS: usize = 256;
+/// How long the sockets of a hub that has ended may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a hub is asked to do.
+/// A hub as the readers of its connections reach it: on its own thread, one at a time, never across an await.
 #[derive(Debug)]
-pub(crate) enum Command {
-    Open {
-        opening: Opening,
-        opened: oneshot::Sender<ConnectionId>,
-    },
-    /// The reader of the connection has ended.
-    Closed(ConnectionId),
-    Send {
-        to: ConnectionId,
-        frame: Bytes,
-    },
-    Join {
-        who: ConnectionId,
-        membership: Membership,
-        /// What to tell it, and where the room stood then.
-        frames: Vec<Bytes>,
-        cursor: Cursor,
-        /// How often access had changed when it was looked at.
-        access_changes: u64,
-    },
-    Reset {
-        who: ConnectionId,
-        room: RoomId,
-        frames: Vec<Bytes>,
-        cursor: Cursor,
-    },
-    Leave {
-        who: ConnectionId,
-        room: RoomId,
-    },
-    Signal {
-        from: ConnectionId,
-        room: RoomId,
-        signal: SignalOut,
-    },
-    /// The access token holds until then.
-    Refreshed {
-        who: ConnectionId,
-        expires_ms: u64,
-    },
-    /// Somebody uses it, or nobody does.
-    Activity {
-        who: ConnectionId,
-        active: bool,
-    },
-    Writable(ConnectionId),
-    Close {
-        who: ConnectionId,
-        code: CloseCode,
-    },
-    EndLogin(LoginId),
-    /// Everybody in the room has to be looked at again.
-    Recheck(RoomId),
-    /// The room has another title.
-    Rename {
-        room: RoomId,
-        title: DisplayName,
-    },
-    /// Tell everybody to go to another node, each at a moment of their own within this time.
-    SendAway {
-        spread: Duration,
-        done: oneshot::Sender<usize>,
-    },
-    /// Say goodbye to everybody.
-    CloseAll {
-        code: CloseCode,
-        done: oneshot::Sender<usize>,
-    },
-    /// Say goodbye to everybody, and end.
-    Stop {
-        code: CloseCode,
-        done: oneshot::Sender<usize>,
-    },
+pub(crate) struct Desk {
+    pub(crate) ends: Arc<Ends>,
+    hub: RefCell<Hub>,
 }
 
-/// The way to a hub.
-#[derive(Clone, Debug)]
-pub(crate) struct HubHandle {
-    commands: mpsc::Sender<Command>,
-    news: Arc<NewsList>,
-}
-
-/// Rooms that have news. A room is on it at most once, so it is no longer than there are rooms.
-#[derive(Debug, Default)]
-struct NewsList {
-    rooms: Mutex<Vec<RoomId>>,
-    notify: Notify,
-}
-
-impl HubHandle {
-    pub(crate) fn new() -> (Self, HubInbox) {
-        let (commands, inbox) = mpsc::channel(COMMANDS);
-        let handle = Self { commands, news: Arc::default() };
-        (handle.clone(), HubInbox { commands: inbox, handle })
-    }
-
-    /// Waits only while the hub has thousands of other things to do.
-    pub(crate) async fn tell(&self, command: Command) {
-        // A hub ends with its node; nobody is there any more to hear.
-        let _ = self.commands.send(command).await;
-    }
-
-    pub(crate) fn has_news(&self, room: RoomId) {
-        self.news.rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
-        self.news.notify.notify_one();
-    }
-
-    /// The rooms that have news, as soon as there are some.
-    #[cfg(test)]
-    pub(crate) async fn news(&self) -> Vec<RoomId> {
-        loop {
-            let rooms = self.take_news();
-            if !rooms.is_empty() {
-                return rooms;
-            }
-            self.news.notify.notified().await;
-        }
-    }
-
-    fn take_news(&self) -> Vec<RoomId> {
-        std::mem::take(&mut *self.news.rooms.lock().unwrap_or_else(PoisonError::into_inner))
+impl Desk {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Hub) -> R) -> R {
+        // What this sets off besides (a room that wakes up, say) runs where rooms do, not on the hub's thread.
+        let _elsewhere = self.ends.runtime.enter();
+        work(&mut self.hub.borrow_mut())
     }
 }
 
-/// The hub's end of a [`HubHandle`].
+/// A room in which this hub has connections.
 #[derive(Debug)]
-pub(crate) struct HubInbox {
-    commands: mpsc::Receiver<Command>,
-    handle: HubHandle,
-}
-
 struct HubRoom {
     room: Arc<EdgeRoom>,
-    members: Vec<usize>,
-    /// What has been sent to everybody who is not late.
-    cursor: Cursor,
-    flushed_ms: u64,
+    /// By pace.
+    seats: [Seats; 2],
     /// Signals from here that wait for the next tick; of one client and key only the latest.
     signals: Vec<SignalOut>,
     signalled_ms: u64,
 }
 
-struct Hub {
-    index: usize,
-    ends: Arc<Ends>,
-    handle: HubHandle,
-    start: Instant,
-    connections: Slab<Connection>,
-    opened: u64,
-    rooms: HashMap<RoomId, HubRoom>,
-    /// Rooms to be flushed, by when.
-    due: BTreeSet<(u64, RoomId)>,
-    wheel: super::wheel::Wheel<ConnectionId>,
-    stopped: bool,
-}
+impl HubRoom {
+    fn new(room: Arc<EdgeRoom>, cursor: Cursor) -> Self {
+        let seats = [Seats::new(cursor), Seats::new(cursor)];
+        Self { room, seats, signals: Vec::new(), signalled_ms: 0 }
+    }
 
-impl Pipe for TcpStream {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::try_write(self, bytes)
+    fn is_empty(&self) -> bool {
+        self.seats.iter().all(Seats::is_empty)
+    }
+
+    fn connections(&self) -> impl Iterator<Item = u32> {
+        self.seats.iter().flat_map(Seats::connections)
     }
 }
 
-/// Runs a hub until its node ends.
-pub(crate) async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
-    let HubInbox { mut commands, handle } = inbox;
-    let mut hub = Hub {
-        index,
-        ends,
-        handle,
-        start: Instant::now(),
-        connections: Slab::new(),
-        opened: 0,
-        rooms: HashMap::new(),
-        due: BTreeSet::new(),
-        wheel: super::wheel::Wheel::new(0),
-        stopped: false,
+/// Figures that every message touches.
+#[derive(Debug)]
+struct Figures {
+    deliveries: Counter,
+    sent_bytes: Counter,
+    received_bytes: Counter,
+    signals: Counter,
+    signals_conflated: Counter,
+    signals_dropped: Counter,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            deliveries: metrics::counter!("enfilade_deliveries_total"),
+            sent_bytes: metrics::counter!("enfilade_sent_bytes_total"),
+            received_bytes: metrics::counter!("enfilade_received_bytes_total"),
+            signals: metrics::counter!("enfilade_signals_total"),
+            signals_conflated: metrics::counter!("enfilade_signals_conflated_total"),
+            signals_dropped: metrics::counter!("enfilade_signals_dropped_total"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    index: usize,
+    ends: Arc<Ends>,
+    handle: HubHandle,
+    /// Where the tasks that it starts find it again.
+    desk: Weak<Desk>,
+    start: Instant,
+    /// Boxed: a table of thousands grows by half as much again, and would hold that much air.
+    connections: Slab<Box<Connection>>,
+    opened: u32,
+    rooms: HashMap<RoomId, HubRoom>,
+    /// Rooms to be flushed, by when.
+    due: BTreeSet<(u64, RoomId, Pace)>,
+    /// When the hub wakes up by itself.
+    wakes_ms: u64,
+    /// When something was delivered last.
+    delivered_ms: u64,
+    wheel: Wheel<ConnectionId>,
+    figures: Figures,
+    stopped: bool,
+}
+
+/// Starts a hub, which runs until its node ends.
+///
+/// # Errors
+/// When there is no thread or no polling of sockets to be had.
+pub(crate) fn start(index: usize, ends: Arc<Ends>, inbox: HubInbox) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let run = move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(index, ends, inbox));
+        // What was said last is still on its way.
+        runtime.block_on(async { tokio::time::timeout(FAREWELL, local).await.ok() });
     };
-    let mut batch = Vec::with_capacity(CHUNK);
+    std::thread::Builder::new().name(format!("hub-{index}")).spawn(run)?;
+    Ok(())
+}
+
+async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
+    let HubInbox { mut commands, handle } = inbox;
+    let waiting = handle.waiting();
+    let desk = Rc::new_cyclic(|desk| Desk {
+        ends: ends.clone(),
+        hub: RefCell::new(Hub::new(index, ends, handle, desk.clone())),
+    });
+    let mut batch = Vec::with_capacity(COMMANDS);
     loop {
-        let wake = hub.start + Duration::from_millis(hub.next_wake_ms());
-        let news = hub.handle.news.clone();
+        let wake = desk.with(Hub::sleep_until);
+        let Waiting { news, arrivals, .. } = &*waiting;
         tokio::select! {
-            taken = commands.recv_many(&mut batch, CHUNK) => {
+            taken = commands.recv_many(&mut batch, COMMANDS) => {
                 if taken == 0 {
                     return;
                 }
             }
-            () = news.notify.notified() => {}
+            () = news.notified() => {}
+            () = arrivals.notified() => {}
             () = tokio::time::sleep_until(wake) => {}
         }
-        for command in batch.drain(..) {
-            hub.handle(command).await;
-            if hub.stopped {
-                return;
-            }
+        for arrival in waiting.take_arrivals() {
+            tokio::task::spawn_local(reader::welcome(desk.clone(), arrival));
         }
-        hub.deliver().await;
-        hub.attend();
+        desk.with(|hub| batch.drain(..).for_each(|command| hub.handle(command)));
+        if desk.with(|hub| hub.stopped) {
+            return;
+        }
+        desk.with(Hub::look_at_news);
+        while desk.with(Hub::deliver_some) {
+            tokio::task::yield_now().await;
+        }
+        desk.with(Hub::attend);
     }
 }
 
 impl Hub {
+    fn new(index: usize, ends: Arc<Ends>, handle: HubHandle, desk: Weak<Desk>) -> Self {
+        Self {
+            index,
+            ends,
+            handle,
+            desk,
+            start: Instant::now(),
+            connections: Slab::new(),
+            opened: 0,
+            rooms: HashMap::new(),
+            due: BTreeSet::new(),
+            wakes_ms: 0,
+            delivered_ms: 0,
+            wheel: Wheel::new(0),
+            figures: Figures::new(),
+            stopped: false,
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn next_wake_ms(&self) -> u64 {
-        let second = (self.now_ms() / 1_000 + 1) * 1_000;
-        self.due.first().map_or(second, |(at, _)| second.min(*at))
+    /// A time of the wall clock on the hub's own, which never jumps.
+    fn local_ms(&self, wall_ms: u64) -> u64 {
+        self.now_ms() + wall_ms.saturating_sub(self.ends.clock.now_ms())
     }
 
-    async fn handle(&mut self, command: Command) {
+    /// Until when there is nothing to do, unless somebody says otherwise.
+    fn sleep_until(&mut self) -> Instant {
+        let second = (self.now_ms() / 1_000 + 1) * 1_000;
+        self.wakes_ms = self.due.first().map_or(second, |(at, _, _)| second.min(*at));
+        self.start + Duration::from_millis(self.wakes_ms)
+    }
+
+    fn handle(&mut self, command: Command) {
         match command {
-            Command::Open { opening, opened } => {
-                let id = self.open(opening);
-                let _ = opened.send(id);
-            }
-            Command::Closed(who) => self.remove(who),
-            Command::Send { to, frame } => self.send(to, &[frame]),
-            Command::Join { who, membership, frames, cursor, access_changes } => {
-                let room = membership.room.id;
-                self.join(who, membership, &frames, cursor).await;
-                // Somebody's access was taken away between the look at it and now.
-                if access_changes != self.ends.access_changes() {
-                    self.recheck(room);
-                }
-            }
-            Command::Reset { who, room, frames, cursor } => self.reset(who, room, &frames, cursor).await,
-            Command::Leave { who, room } => self.leave(who, room, true),
-            Command::Signal { from, room, signal } => self.signal(from, room, signal),
-            Command::Refreshed { who, expires_ms } => {
-                let expires_ms = self.local_ms(expires_ms);
-                if let Some(connection) = self.connection(who) {
-                    connection.expires_ms = Some(expires_ms);
-                }
-            }
-            Command::Activity { who, active } => self.activity(who, active),
-            Command::Writable(who) => self.writable(who),
+            Command::Reset { who, room, frames, cursor } => self.reset(who, room, &frames, cursor),
             Command::Close { who, code } => self.close(who, code),
             Command::EndLogin(login) => {
                 self.close_where(CloseCode::SignedOut, |it| it.login() == Some(login));

@@ -8,18 +8,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use enfilade_actors::host::Offload;
+use enfilade_actors::bus::{Standing, Watching, roster};
+use enfilade_actors::fingerprint::Fingerprint;
 use enfilade_actors::kind::Contents;
+use enfilade_actors::presence::Here;
+use enfilade_proto::limits::ROSTER;
 use enfilade_proto::{
     Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals, UserId,
 };
-use tokio::sync::OnceCell;
 
 use super::frame;
+use super::snapshot::SharedSnapshot;
 
 /// The ring of ops: how far a reader may fall behind before it gets a snapshot instead.
 const RING_OPS: usize = 4_096;
 const RING_BYTES: usize = 4 << 20;
+/// Ops after a snapshot: with more of them, a new one costs less than what every joiner is sent besides.
+const FRESH_OPS: u64 = 1_024;
+const _: () = assert!((FRESH_OPS as usize) < RING_OPS);
 /// Batches of signals and of presence kept for a hub that is late by a few ticks.
 const RECENT: usize = 64;
 
@@ -88,33 +94,19 @@ fn op_weight(logged: &LoggedOp) -> usize {
     }
 }
 
-/// A room after its op `seq`, written once per codec, where there is time for it.
-#[derive(Debug)]
-pub(crate) struct SharedSnapshot {
-    pub(crate) seq: Seq,
-    pub(crate) contents: Contents,
-    written: [OnceCell<Bytes>; 2],
-}
-
-impl SharedSnapshot {
-    /// The snapshot as a value in a codec.
-    pub(crate) async fn written(self: &Arc<Self>, codec: Codec, offload: Offload) -> Bytes {
-        let this = self.clone();
-        let write = || async move {
-            let write = move || this.contents.encode(codec, this.seq);
-            // A panic while writing would be a bug; an empty value then fails at the client instead of here.
-            offload.run(write).await.unwrap_or_default()
-        };
-        self.written[usize::from(codec == Codec::MessagePack)].get_or_init(write).await.clone()
-    }
-}
-
 /// How far somebody has been told of a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) seq: Seq,
     pub(crate) signals: u64,
     pub(crate) presence: u64,
+}
+
+impl Cursor {
+    /// Whether this one was told more. Cursors of one mirror are all moments of its past, so one of two is the later one.
+    pub(crate) fn is_ahead_of(self, other: Self) -> bool {
+        self.seq > other.seq || self.signals > other.signals || self.presence > other.presence
+    }
 }
 
 /// What came since a cursor.
@@ -197,6 +189,8 @@ pub(crate) struct MirrorState {
     ring_ops: usize,
     ring_bytes: usize,
     snapshot: Option<Arc<SharedSnapshot>>,
+    /// The one before it, for whoever was told its name.
+    former: Option<Arc<SharedSnapshot>>,
     signals: VecDeque<Arc<Shared<Signals>>>,
     signals_told: u64,
     /// Everybody in the room, while they are listed.
@@ -204,8 +198,9 @@ pub(crate) struct MirrorState {
     count: u64,
     presence: VecDeque<Arc<Shared<Presence>>>,
     presence_told: u64,
-    /// Who is here, on this edge, on how many connections.
-    here: BTreeMap<UserId, (Member, u32)>,
+    /// How many watch, as the owner told.
+    audience: u64,
+    pub(crate) here: Here,
 }
 
 impl MirrorState {
@@ -225,13 +220,15 @@ impl MirrorState {
             ring_ops: 0,
             ring_bytes: 0,
             snapshot: None,
+            former: None,
             signals: VecDeque::new(),
             signals_told: 0,
             members: None,
             count: 0,
             presence: VecDeque::new(),
             presence_told: 0,
-            here: BTreeMap::new(),
+            audience: 0,
+            here: Here::default(),
         };
         mirror.set_snapshot(position, contents);
         mirror.fold(&presence);
@@ -262,13 +259,24 @@ impl MirrorState {
     /// A snapshot of where the room is now, or of where the ring goes on from.
     pub(crate) fn set_snapshot(&mut self, position: Position, contents: Contents) {
         self.epoch = position.epoch;
-        self.snapshot =
-            Some(Arc::new(SharedSnapshot { seq: position.seq, contents, written: Default::default() }));
+        let fresh = Arc::new(SharedSnapshot::new(position, contents));
+        self.former = self.snapshot.replace(fresh);
     }
 
     /// The snapshot, if the ring has all that came after it.
     pub(crate) fn snapshot(&self) -> Option<Arc<SharedSnapshot>> {
-        self.snapshot.clone().filter(|snapshot| self.covers(snapshot.seq))
+        self.snapshot.clone().filter(|snapshot| self.covers(snapshot.position.seq))
+    }
+
+    /// The snapshot, if not too much has come after it.
+    pub(crate) fn fresh_snapshot(&self) -> Option<Arc<SharedSnapshot>> {
+        self.snapshot().filter(|snapshot| self.head.0 - snapshot.position.seq.0 <= FRESH_OPS)
+    }
+
+    /// The snapshot at exactly this position.
+    pub(crate) fn snapshot_at(&self, position: Position) -> Option<Arc<SharedSnapshot>> {
+        let mut snapshots = self.snapshot.iter().chain(&self.former);
+        snapshots.find(|snapshot| snapshot.position == position).cloned()
     }
 
     /// Whether the ring has everything after `seq`.
@@ -314,7 +322,7 @@ impl MirrorState {
     }
 
     fn fold(&mut self, presence: &Presence) {
-        self.count = presence.count;
+        (self.count, self.audience) = (presence.count, presence.audience);
         if let Some(members) = &presence.members {
             self.members = Some(members.iter().map(|member| (member.id, member.clone())).collect());
         } else if presence.joined.is_none() && presence.left.is_none() {
@@ -327,24 +335,40 @@ impl MirrorState {
         }
     }
 
-    /// Who is in the room, as told to somebody who has just come and is one of them. Whoever is here is there, also if the owner
-    /// has not told of them yet.
-    pub(crate) fn presence_with(&self, joiner: &Member) -> Presence {
-        let Some(members) = &self.members else {
-            return Presence { count: self.count, ..Presence::default() };
+    /// Who is in the room, as told to somebody who has just come and is among those who are here. Whoever is here is there, also
+    /// if the owner has not told of them yet.
+    pub(crate) fn presence(&self) -> Presence {
+        let audience = self.audience.max(self.here.audience());
+        let listed = self.members.as_ref().filter(|_| self.here.count() <= ROSTER);
+        let Some(listed) = listed else {
+            let count = self.count.max(self.here.count() as u64);
+            return Presence { count, audience, ..Presence::default() };
         };
-        let here = self.here.values().map(|(member, _)| member).chain([joiner]);
-        let mut all = members.clone();
-        for member in here {
-            all.entry(member.id).or_insert_with(|| member.clone());
+        let mut all = listed.clone();
+        for member in self.here.members() {
+            all.entry(member.id).or_insert(member);
         }
         let members: Vec<Member> = all.into_values().collect();
-        Presence { count: members.len() as u64, members: Some(members), ..Presence::default() }
+        Presence { count: members.len() as u64, audience, members: Some(members), ..Presence::default() }
     }
 
-    pub(crate) fn full_presence(&self) -> Presence {
+    /// Who is in the room, as the owner told.
+    fn told_presence(&self) -> Presence {
         let members = self.members.as_ref().map(|members| members.values().cloned().collect());
-        Presence { room: Some(self.room), count: self.count, members, ..Presence::default() }
+        let (room, count, audience) = (Some(self.room), self.count, self.audience);
+        Presence { room, count, audience, members, ..Presence::default() }
+    }
+
+    /// What this edge knows of who is where.
+    pub(crate) fn standing(&self, edges: Fingerprint) -> Standing {
+        let listed = self.members.as_ref().map(|members| members.keys().map(|id| id.0).collect());
+        Standing {
+            position: self.position(),
+            here: self.here.everybody(),
+            people: roster(self.count, listed),
+            edges,
+            audience: Some(Watching { here: self.here.audience(), everywhere: self.audience }),
+        }
     }
 
     /// The ops after `seq`, which the ring covers.
@@ -376,38 +400,8 @@ impl MirrorState {
         news.signals =
             between(&self.signals, self.signals_told, after.signals, until.signals).unwrap_or_default();
         news.presence = between(&self.presence, self.presence_told, after.presence, until.presence)
-            .unwrap_or_else(|| vec![Arc::new(Shared::new(self.full_presence()))]);
+            .unwrap_or_else(|| vec![Arc::new(Shared::new(self.told_presence()))]);
         news
-    }
-
-    /// A connection of this person joined here. Returns whether the owner has to hear of it.
-    pub(crate) fn arrive(&mut self, member: Member) -> bool {
-        let known = self.here.entry(member.id).or_insert_with(|| (member.clone(), 0));
-        known.1 += 1;
-        let news = known.1 == 1 || known.0.role < member.role;
-        if news {
-            known.0 = member;
-        }
-        news
-    }
-
-    /// A connection of this person left. Returns whether it was the last.
-    pub(crate) fn depart(&mut self, user: UserId) -> bool {
-        let Some(known) = self.here.get_mut(&user) else { return false };
-        known.1 -= 1;
-        let last = known.1 == 0;
-        if last {
-            self.here.remove(&user);
-        }
-        last
-    }
-
-    pub(crate) fn here(&self) -> Vec<Member> {
-        self.here.values().map(|(member, _)| member.clone()).collect()
-    }
-
-    pub(crate) fn is_deserted(&self) -> bool {
-        self.here.is_empty()
     }
 }
 

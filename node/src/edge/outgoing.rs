@@ -41,40 +41,83 @@ pub(crate) enum Written {
     Overflow,
 }
 
+/// What a socket is owed. One that takes everything at once is owed nothing, and holds no memory.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing(Option<Box<Backlog>>);
+
+#[derive(Debug, Default)]
+struct Backlog {
     /// Whole frames, but for the first, of which a part may have gone.
     queue: VecDeque<Bytes>,
-    /// Rooms whose news this connection missed, and since when.
+    /// Rooms of which this connection was told other than everybody else, and up to where.
     late: Vec<(RoomId, Cursor)>,
     /// Since when nothing could be written.
     stalled_since: Option<u64>,
+    /// Somebody waits until it can be written to again.
+    watched: bool,
     spared_until: u64,
 }
 
 impl Outgoing {
     pub(crate) fn is_blocked(&self) -> bool {
-        self.stalled_since.is_some()
+        self.0.as_ref().is_some_and(|backlog| backlog.stalled_since.is_some())
     }
 
     pub(crate) fn stalled_for(&self, now_ms: u64) -> u64 {
-        self.stalled_since.map_or(0, |since| now_ms.saturating_sub(since))
+        let since = self.0.as_ref().and_then(|backlog| backlog.stalled_since);
+        since.map_or(0, |since| now_ms.saturating_sub(since))
+    }
+
+    /// Whether somebody has to begin to wait until the socket can be written to again.
+    pub(crate) fn begin_watch(&mut self) -> bool {
+        let blocked = self.0.as_mut().filter(|backlog| backlog.stalled_since.is_some());
+        blocked.is_some_and(|backlog| !std::mem::replace(&mut backlog.watched, true))
     }
 
     /// Whether signals are for this connection now.
     pub(crate) fn takes_signals(&self, now_ms: u64) -> bool {
-        !self.is_blocked() && now_ms >= self.spared_until
+        self.0.as_ref().is_none_or(|it| it.stalled_since.is_none() && now_ms >= it.spared_until)
     }
 
     /// Sends a message, which must not be lost: what does not go now is queued.
     pub(crate) fn send(&mut self, parts: &[Bytes], pipe: &impl Pipe, now_ms: u64) -> Written {
-        let waiting: usize = self.queue.iter().map(Bytes::len).sum();
-        if self.queue.len() + parts.len() > QUEUED || waiting > QUEUED_BYTES {
+        let mut unsent = parts;
+        if !self.is_blocked() {
+            // What goes at once needs no queue.
+            while let [first, rest @ ..] = unsent {
+                match pipe.try_write(first) {
+                    Ok(written) if written == first.len() => unsent = rest,
+                    Ok(written) => {
+                        let backlog = self.block(now_ms);
+                        backlog.queue.push_back(first.slice(written..));
+                        backlog.queue.extend(rest.iter().cloned());
+                        return Written::Blocked;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.block(now_ms);
+                        break;
+                    }
+                    Err(_) => return Written::Gone,
+                }
+            }
+        }
+        if unsent.is_empty() { Written::Done } else { self.queue(unsent) }
+    }
+
+    fn queue(&mut self, parts: &[Bytes]) -> Written {
+        let backlog = self.0.get_or_insert_default();
+        let waiting: usize = backlog.queue.iter().map(Bytes::len).sum();
+        if backlog.queue.len() + parts.len() > QUEUED || waiting > QUEUED_BYTES {
             return Written::Overflow;
         }
-        let blocked = self.is_blocked();
-        self.queue.extend(parts.iter().cloned());
-        if blocked { Written::Blocked } else { self.write_queue(pipe, now_ms) }
+        backlog.queue.extend(parts.iter().cloned());
+        Written::Blocked
+    }
+
+    fn block(&mut self, now_ms: u64) -> &mut Backlog {
+        let backlog = self.0.get_or_insert_default();
+        backlog.stalled_since.get_or_insert(now_ms);
+        backlog
     }
 
     /// Sends news of a room. If the socket would block, the room is late from `before` on, and the bytes are forgotten.
@@ -92,60 +135,88 @@ impl Outgoing {
         }
         match pipe.try_write(news) {
             Ok(written) if written == news.len() => Written::Done,
-            Ok(written) => {
-                self.queue.push_back(news.slice(written..));
-                self.stalled_since = Some(now_ms);
-                Written::Blocked
-            }
+            Ok(written) => self.interrupted(room, before, news, written, now_ms),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.is_late(room, before);
-                self.stalled_since = Some(now_ms);
-                Written::Blocked
+                self.interrupted(room, before, news, 0, now_ms)
             }
             Err(_) => Written::Gone,
         }
     }
 
-    /// The room has news that this connection was not sent. The earliest cursor counts.
-    pub(crate) fn is_late(&mut self, room: RoomId, before: Cursor) {
-        if !self.late.iter().any(|(late, _)| *late == room) {
-            self.late.push((room, before));
+    /// Of news of a room only so many bytes could be written. A frame that was begun goes out as a whole; of one that was not, a
+    /// cursor remains.
+    pub(crate) fn interrupted(
+        &mut self,
+        room: RoomId,
+        before: Cursor,
+        news: &Bytes,
+        written: usize,
+        now_ms: u64,
+    ) -> Written {
+        if written == 0 {
+            self.is_late(room, before);
+        }
+        let backlog = self.block(now_ms);
+        if written > 0 {
+            backlog.queue.push_back(news.slice(written..));
+        }
+        Written::Blocked
+    }
+
+    /// The connection was told of the room up to here, and not up to where its hub is. The earliest cursor counts.
+    pub(crate) fn is_late(&mut self, room: RoomId, told: Cursor) {
+        let backlog = self.0.get_or_insert_default();
+        if !backlog.late.iter().any(|(late, _)| *late == room) {
+            backlog.late.push((room, told));
+        }
+    }
+
+    pub(crate) fn late(&self, room: RoomId) -> Option<Cursor> {
+        let late = &self.0.as_ref()?.late;
+        late.iter().find(|(late, _)| *late == room).map(|(_, cursor)| *cursor)
+    }
+
+    pub(crate) fn late_rooms(&self) -> Vec<RoomId> {
+        self.0.iter().flat_map(|backlog| &backlog.late).map(|(room, _)| *room).collect()
+    }
+
+    /// The room has caught up, or is no concern of this connection any more.
+    pub(crate) fn forget_room(&mut self, room: RoomId) {
+        if let Some(backlog) = &mut self.0 {
+            backlog.late.retain(|(late, _)| *late != room);
         }
     }
 
     /// The socket can be written again: first what is queued. `Done` means that late rooms may catch up now.
     pub(crate) fn resume(&mut self, pipe: &impl Pipe, now_ms: u64) -> Written {
-        self.stalled_since = None;
-        self.spared_until = now_ms + SPARED_MS;
-        self.write_queue(pipe, now_ms)
-    }
-
-    /// The next room that has to catch up.
-    pub(crate) fn take_late(&mut self) -> Option<(RoomId, Cursor)> {
-        self.late.pop()
-    }
-
-    pub(crate) fn forget_room(&mut self, room: RoomId) {
-        self.late.retain(|(late, _)| *late != room);
-    }
-
-    fn write_queue(&mut self, pipe: &impl Pipe, now_ms: u64) -> Written {
-        while let Some(front) = self.queue.front_mut() {
+        let Some(backlog) = &mut self.0 else { return Written::Done };
+        backlog.stalled_since = None;
+        backlog.watched = false;
+        backlog.spared_until = now_ms + SPARED_MS;
+        while let Some(front) = backlog.queue.front_mut() {
             match pipe.try_write(front) {
                 Ok(written) if written == front.len() => {
-                    self.queue.pop_front();
+                    backlog.queue.pop_front();
                 }
                 Ok(written) => front.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stalled_since = Some(now_ms);
+                    backlog.stalled_since = Some(now_ms);
                     return Written::Blocked;
                 }
                 Err(_) => return Written::Gone,
             }
         }
-        // An idle connection holds no memory.
-        self.queue = VecDeque::new();
         Written::Done
+    }
+
+    /// Gives the memory of a hard time back once it is over.
+    pub(crate) fn tidy(&mut self, now_ms: u64) {
+        self.0.take_if(|backlog| {
+            backlog.queue.is_empty()
+                && backlog.late.is_empty()
+                && backlog.stalled_since.is_none()
+                && now_ms >= backlog.spared_until
+        });
     }
 }
 
@@ -196,9 +267,13 @@ mod tests {
         assert_eq!(out.resume(&pipe, 10), Written::Done);
         assert_eq!(*pipe.taken.borrow(), b"12345");
         // The first news went as a whole in the end, so only what came after it is missing.
-        assert_eq!(out.take_late(), Some((ROOM, at(8))));
-        assert_eq!(out.take_late(), None);
+        assert_eq!((out.late(ROOM), out.late_rooms()), (Some(at(8)), vec![ROOM]));
         assert!(!out.takes_signals(10) && out.takes_signals(10 + SPARED_MS));
+        out.tidy(10 + SPARED_MS);
+        assert!(out.0.is_some(), "it is still late");
+        out.forget_room(ROOM);
+        out.tidy(10 + SPARED_MS);
+        assert!(out.0.is_none());
     }
 
     #[test]

@@ -4,21 +4,23 @@
 //! stands, once for however many join at a time (single flight); the snapshot and the ops come out of the mirror. When the owner is
 //! lost, or ops are missing, the edge attaches again and reads what it missed from the log; the members notice nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod hearing;
+mod reporting;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use enfilade_actors::Refusal;
-use enfilade_actors::bus::{Attached, Notice, RoomEvent, Standing, roster};
+use enfilade_actors::bus::{Attached, Notice, RoomEvent};
 use enfilade_actors::kind::owner_hears;
 use enfilade_actors::room::read_row;
-use enfilade_proto::{
-    Codec, Epoch, ErrorCode, LoggedOp, Member, Position, RoomId, RoomKind, Seq, SignalOut, UserId,
-};
+use enfilade_proto::{Epoch, ErrorCode, LoggedOp, Member, Position, RoomId, RoomKind, Seq, UserId};
 use enfilade_store::Incarnation;
 
 use super::Ends;
-use super::mirror::{Cursor, MirrorState, News, SharedSnapshot, Taken};
+use super::mirror::{Cursor, MirrorState, News, Taken};
+use super::next_answer::NextAnswers;
+use super::snapshot::{Field, Reads, SharedSnapshot};
 
 /// Events that may come while the edge attaches. Beyond that it attaches once more.
 const BUFFERED: usize = 1_024;
@@ -36,9 +38,8 @@ pub(crate) struct EdgeRoom {
     state: Mutex<State>,
     /// Held by whoever attaches.
     attaching: tokio::sync::Mutex<()>,
-    /// Those who asked for the present state are numbered, and those up to here have it.
-    asked: AtomicU64,
-    answered: AtomicU64,
+    /// The present state, for all who want it.
+    refreshed: Arc<NextAnswers<(), Result<(), Refusal>>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +54,8 @@ struct State {
     multicast: bool,
     /// Per hub: how many members it has, and whether it knows that there is news.
     hubs: Vec<HubInterest>,
+    /// The owner was told of a crowd just now, and will be again.
+    reporting: bool,
     /// The room was given up; whoever still holds it looks for a new one.
     closed: bool,
 }
@@ -68,19 +71,50 @@ struct HubInterest {
 pub(crate) struct Joining {
     pub(crate) kind: RoomKind,
     pub(crate) position: Position,
-    pub(crate) snapshot: Option<Arc<SharedSnapshot>>,
+    pub(crate) snapshot: Option<Shown>,
     pub(crate) ops: Vec<Arc<LoggedOp>>,
     pub(crate) presence: enfilade_proto::Presence,
     pub(crate) cursor: Cursor,
+}
+
+/// A snapshot, and as what it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) snapshot: Arc<SharedSnapshot>,
+    pub(crate) field: Field,
 }
 
 /// Who joins, where.
 #[derive(Debug)]
 pub(crate) struct Joiner {
     pub(crate) hub: usize,
-    pub(crate) member: Member,
+    pub(crate) comes: As,
     pub(crate) since: Option<Position>,
-    pub(crate) codec: Codec,
+    pub(crate) reads: Reads,
+}
+
+/// As what somebody comes into a room.
+#[derive(Clone, Debug)]
+pub(crate) enum As {
+    Member(Member),
+    /// To watch: counted, not listed.
+    Audience,
+}
+
+/// What somebody who came in gives back when they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    Member(UserId),
+    Audience,
+}
+
+impl As {
+    pub(crate) fn came(&self) -> Came {
+        match self {
+            Self::Member(member) => Came::Member(member.id),
+            Self::Audience => Came::Audience,
+        }
+    }
 }
 
 impl EdgeRoom {
@@ -93,8 +127,7 @@ impl EdgeRoom {
             kind: OnceLock::new(),
             state: Mutex::new(state),
             attaching: tokio::sync::Mutex::default(),
-            asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            refreshed: Arc::default(),
         }
     }
 
@@ -123,8 +156,8 @@ impl EdgeRoom {
                 // The ring has moved past the snapshot: the next look at the owner brings a fresh one.
                 Some(None) => {}
                 Some(Some(snapshot)) => {
-                    snapshot.written(joiner.codec, self.ends.offload).await;
-                    if let Some(joining) = self.enter(joiner, Some(&snapshot)) {
+                    let field = snapshot.field(joiner.reads, self.ends.offload).await;
+                    if let Some(joining) = self.enter(joiner, Some(Shown { snapshot, field })) {
                         return Ok(Some(joining));
                     }
                 }
@@ -138,44 +171,48 @@ impl EdgeRoom {
     }
 
     /// The moment of joining. None if the mirror has moved on too far, or is gone.
-    fn enter(&self, joiner: &Joiner, snapshot: Option<&Arc<SharedSnapshot>>) -> Option<Joining> {
+    fn enter(self: &Arc<Self>, joiner: &Joiner, shown: Option<Shown>) -> Option<Joining> {
         let mut state = self.lock();
         if state.closed {
             return None;
         }
         let mirror = state.mirror.as_mut()?;
-        let known = match (snapshot, joiner.since) {
-            (Some(snapshot), _) => snapshot.seq,
+        let known = match (&shown, joiner.since) {
+            (Some(shown), _) => shown.snapshot.position.seq,
             (None, since) => since?.seq,
         };
         if !mirror.covers(known) {
             return None;
         }
+        match &joiner.comes {
+            As::Member(member) => mirror.here.arrive(member.clone()),
+            As::Audience => mirror.here.watch(),
+        }
         let joining = Joining {
             kind: mirror.kind,
             position: mirror.position(),
-            snapshot: snapshot.cloned(),
+            snapshot: shown,
             ops: mirror.ops_after(known),
-            presence: mirror.presence_with(&joiner.member),
+            presence: mirror.presence(),
             cursor: mirror.cursor(),
         };
-        let news = mirror.arrive(joiner.member.clone());
         state.hubs[joiner.hub].members += 1;
-        if news {
-            self.ends.cluster.notify(self.id, Notice::Arrived(vec![joiner.member.clone()]));
-        }
+        self.report(&mut state);
         Some(joining)
     }
 
     /// Undoes a join.
-    pub(crate) fn leave(self: &Arc<Self>, hub: usize, user: UserId) {
+    pub(crate) fn leave(self: &Arc<Self>, hub: usize, came: Came) {
         let mut state = self.lock();
         state.hubs[hub].members = state.hubs[hub].members.saturating_sub(1);
         let Some(mirror) = state.mirror.as_mut() else { return };
-        if mirror.depart(user) {
-            self.ends.cluster.notify(self.id, Notice::Departed(vec![user]));
+        match came {
+            Came::Member(user) => mirror.here.depart(user),
+            Came::Audience => mirror.here.unwatch(),
         }
-        if mirror.is_deserted() {
+        let deserted = mirror.here.is_deserted();
+        self.report(&mut state);
+        if deserted {
             drop(state);
             self.close_if_deserted_for_long();
         }
@@ -187,7 +224,7 @@ impl EdgeRoom {
         tokio::spawn(async move {
             tokio::time::sleep(room.ends.linger).await;
             let mut state = room.lock();
-            let deserted = state.mirror.as_ref().is_none_or(MirrorState::is_deserted);
+            let deserted = state.mirror.as_ref().is_none_or(|mirror| mirror.here.is_deserted());
             if deserted && !state.closed {
                 // Under the lock: whoever comes next attaches after the owner has heard of this.
                 room.close(&mut state);
@@ -220,25 +257,47 @@ impl EdgeRoom {
     ///
     /// # Errors
     /// When the owner cannot be reached.
-    pub(crate) async fn reset(self: &Arc<Self>, codec: Codec) -> Result<Joining, Refusal> {
+    pub(crate) async fn reset(self: &Arc<Self>, reads: Reads) -> Result<Joining, Refusal> {
         loop {
             self.refresh().await?;
             let snapshot = self.lock().mirror.as_ref().and_then(MirrorState::snapshot);
             let Some(snapshot) = snapshot else { continue };
-            snapshot.written(codec, self.ends.offload).await;
+            let (field, seq) = (snapshot.field(reads, self.ends.offload).await, snapshot.position.seq);
             let state = self.lock();
-            let Some(mirror) = state.mirror.as_ref().filter(|mirror| mirror.covers(snapshot.seq)) else {
-                continue;
-            };
+            let Some(mirror) = state.mirror.as_ref().filter(|mirror| mirror.covers(seq)) else { continue };
             return Ok(Joining {
                 kind: mirror.kind,
                 position: mirror.position(),
-                ops: mirror.ops_after(snapshot.seq),
-                presence: mirror.full_presence(),
+                ops: mirror.ops_after(seq),
+                presence: mirror.presence(),
                 cursor: mirror.cursor(),
-                snapshot: Some(snapshot),
+                snapshot: Some(Shown { snapshot, field }),
             });
         }
+    }
+
+    /// A recent snapshot, for those who fetch it before they join. `Ok(None)`: the room was given up meanwhile; take a new one.
+    ///
+    /// # Errors
+    /// When the owner refuses, or cannot be reached.
+    pub(crate) async fn latest_snapshot(self: &Arc<Self>) -> Result<Option<Arc<SharedSnapshot>>, Refusal> {
+        loop {
+            {
+                let state = self.lock();
+                if state.closed {
+                    return Ok(None);
+                }
+                let live = state.mirror.as_ref().filter(|_| state.live);
+                if let Some(snapshot) = live.and_then(MirrorState::fresh_snapshot) {
+                    return Ok(Some(snapshot));
+                }
+            }
+            self.refresh().await?;
+        }
+    }
+
+    pub(crate) fn snapshot_at(&self, position: Position) -> Option<Arc<SharedSnapshot>> {
+        self.lock().mirror.as_ref().and_then(|mirror| mirror.snapshot_at(position))
     }
 
     /// Whether the owner wants to be told of signals with this key.
@@ -252,7 +311,7 @@ impl EdgeRoom {
         let mut state = self.lock();
         if state.mirror.is_none() && !state.closed {
             self.close(&mut state);
-        } else if state.mirror.as_ref().is_some_and(MirrorState::is_deserted) {
+        } else if state.mirror.as_ref().is_some_and(|mirror| mirror.here.is_deserted()) {
             drop(state);
             self.close_if_deserted_for_long();
         }
@@ -262,126 +321,21 @@ impl EdgeRoom {
         self.lock().mirror.as_ref().map(|mirror| mirror.position().seq)
     }
 
-    // ---- from the owner and other edges -----------------------------------------------------------------------
-
-    /// False if the room was given up here.
-    pub(crate) fn take(self: &Arc<Self>, epoch: Epoch, event: RoomEvent) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
-        }
-        if !state.live {
-            if state.waiting.len() < BUFFERED {
-                state.waiting.push((epoch, event));
-            } else {
-                state.overflown = true;
-            }
-            return true;
-        }
-        match self.take_live(&mut state, epoch, event) {
-            Taken::News => self.tell_hubs(&mut state),
-            Taken::Nothing => {}
-            Taken::Gap => self.lost(state),
-        }
-        true
-    }
-
-    fn take_live(&self, state: &mut State, epoch: Epoch, event: RoomEvent) -> Taken {
-        let Some(mirror) = state.mirror.as_mut() else { return Taken::Gap };
-        // Said by an owner that was replaced.
-        if epoch < mirror.position().epoch {
-            return Taken::Nothing;
-        }
-        match event {
-            RoomEvent::Ops { first, ops } => mirror.take_ops(epoch, first, &ops),
-            RoomEvent::Presence(presence) => {
-                mirror.take_presence(presence);
-                Taken::News
-            }
-            RoomEvent::Edges { edges, multicast } => {
-                self.set_edges(state, edges, multicast);
-                Taken::Nothing
-            }
-            RoomEvent::Head(seq) if seq <= mirror.position().seq => Taken::Nothing,
-            RoomEvent::Head(_) | RoomEvent::OwnerLost => Taken::Gap,
-        }
-    }
-
-    fn set_edges(&self, state: &mut State, edges: Vec<Incarnation>, multicast: bool) {
-        state.edges = edges;
-        if multicast != state.multicast {
-            state.multicast = multicast;
-            self.ends.cluster.listen(self.id, multicast);
-        }
-    }
-
-    /// The room has an owner in this epoch. If that is not the one that this edge is attached to, it attaches again.
-    pub(crate) fn moved(self: &Arc<Self>, epoch: Epoch) {
-        let state = self.lock();
-        let known = state.mirror.as_ref().map(|mirror| mirror.position().epoch);
-        if state.live && known.is_some_and(|known| known != epoch) {
-            self.lost(state);
-        }
-    }
-
-    /// Tells the owner what this edge knows, which shows what was lost on the way.
-    pub(crate) fn compare_notes(&self) {
-        let standing = {
-            let state = self.lock();
-            state.mirror.as_ref().filter(|_| state.live && !state.closed).map(|mirror| Standing {
-                position: mirror.position(),
-                here: mirror.here().iter().map(|member| member.id.0).collect(),
-                people: roster(&mirror.full_presence()),
-                edges: state.edges.iter().map(|edge| edge.0).collect(),
-            })
-        };
-        // Not under the lock: a host that does not have the room says so at once.
-        if let Some(standing) = standing {
-            self.ends.cluster.notify(self.id, Notice::Standing(standing));
-        }
-    }
-
-    /// Brings signals from here to everybody in the room.
-    pub(crate) fn send_signals(&self, signals: Vec<SignalOut>) {
-        let (edges, multicast) = {
-            let state = self.lock();
-            (state.edges.clone(), state.multicast)
-        };
-        self.ends.cluster.signal(self.id, &edges, multicast, &signals);
-        self.take_signals(signals);
-    }
-
-    pub(crate) fn take_signals(&self, signals: Vec<SignalOut>) {
-        let mut state = self.lock();
-        if let Some(mirror) = state.mirror.as_mut() {
-            mirror.take_signals(signals);
-            self.tell_hubs(&mut state);
-        }
-    }
-
-    fn tell_hubs(&self, state: &mut State) {
-        for (interest, hub) in state.hubs.iter_mut().zip(&self.ends.hubs) {
-            if interest.members > 0 && !interest.told {
-                interest.told = true;
-                hub.has_news(self.id);
-            }
-        }
-    }
-
     // ---- to the owner -----------------------------------------------------------------------------------------
 
     /// Sees to it that the mirror has everything that was acknowledged before this was called. Those who ask while somebody is
     /// asking share the next answer.
     async fn refresh(self: &Arc<Self>) -> Result<(), Refusal> {
-        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let _one_at_a_time = self.attaching.lock().await;
-        if self.answered.load(Ordering::SeqCst) >= number || self.lock().closed {
-            return Ok(());
-        }
-        let through = self.asked.load(Ordering::SeqCst);
-        self.attach().await?;
-        self.answered.store(through, Ordering::SeqCst);
-        Ok(())
+        let room = self.clone();
+        let question = move |_| {
+            let room = room.clone();
+            async move {
+                let _one_at_a_time = room.attaching.lock().await;
+                vec![if room.lock().closed { Ok(()) } else { room.attach().await }]
+            }
+        };
+        let answer = self.refreshed.ask((), 1, &self.ends.runtime, question).await;
+        answer.unwrap_or_else(|| Err(Refusal::busy("the room cannot be reached", 100)))
     }
 
     /// Sees to it that the mirror hears everything.
@@ -395,7 +349,7 @@ impl EdgeRoom {
     }
 
     async fn attach(self: &Arc<Self>) -> Result<(), Refusal> {
-        let contents = self.lock().mirror.as_ref().is_none_or(|mirror| mirror.snapshot().is_none());
+        let contents = self.lock().mirror.as_ref().is_none_or(|mirror| mirror.fresh_snapshot().is_none());
         let attached = self.ends.cluster.attach(self.id, contents).await?;
         let missed = self.missed(attached.position.seq).await?;
         if self.take_in(attached, missed) {
@@ -431,10 +385,12 @@ impl EdgeRoom {
             }
         }
         self.set_edges(&mut state, edges, multicast);
-        let here = state.mirror.as_ref().map(MirrorState::here).unwrap_or_default();
         // An owner that did not know this edge does not know who is here; one that did may have heard only half.
-        if !here.is_empty() && !known || known && !state.live {
-            self.ends.cluster.notify(self.id, Notice::Present(here));
+        let half = known && !state.live;
+        if let Some(mirror) = state.mirror.as_mut()
+            && (half || !known && !mirror.here.is_deserted())
+        {
+            self.notify_all(mirror.here.report_all());
         }
         if !state.live {
             self.go_live(&mut state);

@@ -30,6 +30,8 @@ pub struct LimitSettings {
     pub sign_in_per_address: Rate,
     pub sign_up_per_address: Rate,
     pub refresh_per_address: Rate,
+    /// A snapshot may be large.
+    pub snapshots_per_address: Rate,
     /// Of a signed-in person, or of an address for guests.
     pub rooms_per_person: Rate,
     /// Requests with an `Idempotency-Key`, each of which is remembered for a day.
@@ -44,6 +46,7 @@ impl Default for LimitSettings {
             sign_in_per_address: Rate { burst: 60, every_ms: 1_000 },
             sign_up_per_address: Rate { burst: 60, every_ms: 10_000 },
             refresh_per_address: Rate { burst: 600, every_ms: 100 },
+            snapshots_per_address: Rate { burst: 600, every_ms: 50 },
             rooms_per_person: Rate { burst: 300, every_ms: 3_600 },
             keys_per_person: Rate { burst: 1_000, every_ms: 1_000 },
         }
@@ -139,6 +142,7 @@ pub(super) struct Limits {
     sign_in_by_address: Mutex<Buckets<AddressKey>>,
     sign_up: Mutex<Buckets<AddressKey>>,
     refresh: Mutex<Buckets<AddressKey>>,
+    snapshots: Mutex<Buckets<AddressKey>>,
     rooms: Mutex<Buckets<Maker>>,
     keys: Mutex<Buckets<Maker>>,
 }
@@ -154,6 +158,7 @@ impl Limits {
             sign_in_by_address: Mutex::new(Buckets::new(settings.sign_in_per_address, KEYS)),
             sign_up: Mutex::new(Buckets::new(settings.sign_up_per_address, KEYS)),
             refresh: Mutex::new(Buckets::new(settings.refresh_per_address, KEYS)),
+            snapshots: Mutex::new(Buckets::new(settings.snapshots_per_address, KEYS)),
             rooms: Mutex::new(Buckets::new(settings.rooms_per_person, KEYS)),
             keys: Mutex::new(Buckets::new(settings.keys_per_person, KEYS)),
         }
@@ -184,6 +189,10 @@ impl Limits {
 
     pub(super) fn refresh(&self, from: AddressKey, now_ms: u64) -> Result<(), Refusal> {
         take(&self.refresh, from, now_ms, "too many refreshes from your network")
+    }
+
+    pub(super) fn snapshot(&self, from: AddressKey, now_ms: u64) -> Result<(), Refusal> {
+        take(&self.snapshots, from, now_ms, "too many snapshots for your network")
     }
 
     pub(super) fn room(&self, maker: Maker, now_ms: u64) -> Result<(), Refusal> {

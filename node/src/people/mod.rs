@@ -20,12 +20,13 @@ mod resume;
 mod revoked;
 mod rooms;
 mod signing;
+mod snapshot_key;
 mod token;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use enfilade_proto::{ClientId, DisplayName, ErrorCode, LoginId, User, UserId};
+use enfilade_proto::{ClientId, DisplayName, ErrorCode, LoginId, Position, RoomId, User, UserId};
 use enfilade_store::{Directory, StoreError};
 use hmac::{Hmac, Mac};
 use jsonwebtoken::jwk::JwkSet;
@@ -47,6 +48,7 @@ pub use token::ACCESS_LIFE_MS;
 use limit::{Limits, Maker};
 use resume::ResumeTokens;
 use revoked::Revoked;
+use snapshot_key::SnapshotKeys;
 use token::{AccessTokens, TokenError};
 
 /// How people are dealt with. The same on all nodes.
@@ -84,6 +86,7 @@ pub struct People {
     passwords: Passwords,
     access_tokens: AccessTokens,
     resume_tokens: ResumeTokens,
+    snapshot_keys: SnapshotKeys,
     /// Makes ids for guests that come without one.
     guest_mac: Hmac<Sha256>,
     revoked: Mutex<Revoked>,
@@ -102,6 +105,7 @@ impl People {
         let secret = async |name| directory.secret(name, &rand::random::<[u8; 32]>()).await;
         let access_tokens = AccessTokens::new(&secret("signing-key").await?, &settings.issuer)?;
         let resume_tokens = ResumeTokens::new(&secret("resume-key").await?);
+        let snapshot_keys = SnapshotKeys::new(&secret("snapshot-key").await?);
         let guest_mac = mac::keyed(&secret("guest-key").await?);
         Ok(Self {
             directory,
@@ -110,6 +114,7 @@ impl People {
             passwords: Passwords::new(&settings.hashing)?,
             access_tokens,
             resume_tokens,
+            snapshot_keys,
             guest_mac,
             revoked: Mutex::default(),
             limits: Limits::new(&settings.limits),
@@ -165,6 +170,25 @@ impl People {
     #[must_use]
     pub fn resume_token(&self, principal: &Principal) -> String {
         self.resume_tokens.seal(principal, self.now_ms())
+    }
+
+    /// Somebody at this address wants a snapshot.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn reads_snapshot(&self, from: IpAddr) -> Result<(), Refusal> {
+        self.limits.snapshot(from.into(), self.now_ms())
+    }
+
+    /// What opens one snapshot of one room, for whoever has it.
+    #[must_use]
+    pub fn snapshot_key(&self, room: RoomId, position: Position) -> String {
+        self.snapshot_keys.seal(room, position)
+    }
+
+    #[must_use]
+    pub fn snapshot_key_opens(&self, key: &str, room: RoomId, position: Position) -> bool {
+        self.snapshot_keys.opens(key, room, position)
     }
 
     /// The keys with which others verify our access tokens.

@@ -1,6 +1,7 @@
 //! Why something was not done, in the one form that sockets and HTTP both answer with.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use enfilade_proto::ErrorCode;
 use enfilade_store::StoreError;
@@ -8,7 +9,7 @@ use enfilade_store::StoreError;
 /// A refusal: a stable code, a sentence for people, and whether waiting helps.
 ///
 /// `source` is for the log of the one who answers; it is never shown.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     pub code: ErrorCode,
@@ -16,7 +17,7 @@ pub struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// What was wrong with which field of the request.
     pub fields: Vec<FieldError>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What is wrong with one field.
@@ -42,7 +43,7 @@ impl Refusal {
     /// Something broke on our side; `cause` goes to the log.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let refusal = Self::new(ErrorCode::Internal, "something went wrong on our side");
-        Self { source: Some(cause.into()), ..refusal }
+        Self { source: Some(Arc::from(cause.into())), ..refusal }
     }
 
     /// Everything that is wrong with a request, the first of it in front. None if nothing is.
@@ -70,7 +71,7 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Unavailable(_) => {
                 let refusal = Self::new(ErrorCode::Busy, "the database does not answer right now");
-                Self { source: Some(error.into()), ..refusal.after(DATABASE_RETRY_MS) }
+                Self { source: Some(Arc::new(error)), ..refusal.after(DATABASE_RETRY_MS) }
             }
             // It went away while it was being worked on: a room was deleted, a person removed.
             StoreError::Missing => Self::new(ErrorCode::NotFound, "it does not exist any more"),

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use enfilade_proto::{DisplayName, ErrorCode, LinkId, Role, RoomId, RoomKind, UserId};
-use enfilade_store::{LinkRow, MemberRow, NewLink, NewRoom, RoomRow, StoreError};
+use enfilade_store::{Access, LinkRow, MemberRow, NewLink, NewRoom, RoomRow, StoreError, Visit};
 use uuid::Uuid;
 
 use super::limit::Maker;
@@ -62,13 +62,22 @@ impl People {
     /// # Errors
     /// `room_not_found` when there is none for this visitor, `link_invalid` when only the link is at fault.
     pub async fn access(&self, room: RoomId, visitor: &Visitor) -> Result<Admission, Refusal> {
-        let access = self.directory.access(room, visitor.member, visitor.link, self.now_ms()).await?;
-        let access = access.ok_or_else(no_such_room)?;
-        let Some(role) = access.role() else {
-            return Err(if visitor.link.is_some() { no_such_link() } else { no_such_room() });
-        };
-        let link = access.link.map(|(link, _)| link);
-        Ok(Admission { room, kind: access.kind, title: access.title, role, link })
+        let visit = Visit { room, user: visitor.member, link: visitor.link };
+        self.accesses(&[visit]).await.pop().unwrap_or_else(|| Err(no_such_room()))
+    }
+
+    /// As [`People::access`], for each of several visits.
+    pub async fn accesses(&self, visits: &[Visit]) -> Vec<Result<Admission, Refusal>> {
+        match self.directory.accesses(visits, self.now_ms()).await {
+            Ok(found) => {
+                let each = visits.iter().zip(found);
+                each.map(|(visit, access)| admission(visit, access?)).collect()
+            }
+            Err(failure) => {
+                let refusal = Refusal::from(failure);
+                visits.iter().map(|_| Err(refusal.clone())).collect()
+            }
+        }
     }
 
     /// # Errors
@@ -248,6 +257,15 @@ impl People {
         }
         if outcome? { Ok(()) } else { Err(nothing_there()) }
     }
+}
+
+fn admission(visit: &Visit, access: Option<Access>) -> Result<Admission, Refusal> {
+    let access = access.ok_or_else(no_such_room)?;
+    let Some(role) = access.role() else {
+        return Err(if visit.link.is_some() { no_such_link() } else { no_such_room() });
+    };
+    let link = access.link.map(|(link, _)| link);
+    Ok(Admission { room: visit.room, kind: access.kind, title: access.title, role, link })
 }
 
 fn new_link(secret: &LinkSecret, role: Role, created_ms: u64) -> NewLink {

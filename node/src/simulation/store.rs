@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use enfilade_proto::{DisplayName, Epoch, LinkId, LoginId, Role, RoomId, RoomKind, Seq, UserId, Username};
 use enfilade_store::{
-    Access, Batch, Checkpoint, Directory, Idempotency, Incarnation, LinkHash, LinkRow, LogRow, LoginRow,
-    MemberRow, NewLink, NewNode, NewRoom, NewUser, Outcome, Ownership, Renewal, Renewed, RoomLog, RoomRow,
-    Shard, StoreError, UserRow, View,
+    Access, Batch, Checkpoint, Directory, Idempotency, Incarnation, LinkRow, LogRow, LoginRow, MemberRow,
+    NewLink, NewNode, NewRoom, NewUser, Outcome, Ownership, Renewal, Renewed, RoomLog, RoomRow, Shard,
+    StoreError, UserRow, View, Visit,
 };
 use tokio::sync::oneshot;
 
@@ -380,13 +380,11 @@ impl Directory for SimLog {
     ) -> Result<Vec<RoomRow>, StoreError> {
         Err(unavailable())
     }
-    async fn access(
+    async fn accesses(
         &self,
-        _: RoomId,
-        _: Option<UserId>,
-        _: Option<LinkHash>,
+        _: &[Visit],
         _: u64,
-    ) -> Result<Option<Access>, StoreError> {
+    ) -> Result<Vec<Result<Option<Access>, StoreError>>, StoreError> {
         Err(unavailable())
     }
     async fn create_link(&self, _: RoomId, _: &NewLink) -> Result<(), StoreError> {

@@ -80,7 +80,7 @@ fn fights() -> Settings {
 #[test]
 fn a_fence_that_compares_without_locking_lets_an_old_owner_write() {
     // Quiet rooms, or else the new owner soon writes where the old one wants to.
-    let settings = Settings { fence: Fence::Naive, writes: 2, moves: 4, ..fights() };
+    let settings = Settings { fence: Fence::Naive, writes: 3, moves: 6, clients: 8, ..fights() };
     println!(
         "{:?}",
         found_out(&settings, "I5").expect("an op of an old owner that the new one does not know")

@@ -10,4 +10,5 @@ mod people;
 mod problems;
 mod rooms;
 mod sessions;
+mod snapshots;
 mod world;

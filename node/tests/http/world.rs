@@ -12,7 +12,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use enfilade_actors::bus::UserPresence;
 use enfilade_node::api::{
-    Api, Connection, History, PeerAddr, Rooms, Session, Sessions, Site, Submission, router,
+    Api, Connection, History, PeerAddr, Rooms, Session, Sessions, Site, Submission, WrittenSnapshot, router,
 };
 use enfilade_node::people::{AccessChanges, Clock, Hashing, People, Refusal, Settings};
 use enfilade_proto::{
@@ -345,6 +345,26 @@ impl Rooms for TestRooms {
         let seq = Seq(self.log(&room.to_string()).len() as u64);
         let snapshot = codec.encode_value(&Snapshot { seq, elements: None });
         Ok((Position { epoch: Epoch(3), seq }, snapshot.into()))
+    }
+
+    async fn latest_snapshot(&self, room: RoomId) -> Result<Position, Refusal> {
+        Ok(Position { epoch: Epoch(3), seq: Seq(self.log(&room.to_string()).len() as u64) })
+    }
+
+    /// Only the newest.
+    async fn named_snapshot(
+        &self,
+        room: RoomId,
+        position: Position,
+        codec: Codec,
+        gzipped: bool,
+    ) -> Result<Option<WrittenSnapshot>, Refusal> {
+        if position != self.latest_snapshot(room).await? {
+            return Ok(None);
+        }
+        let (_, plain) = self.snapshot(room, codec).await?;
+        let bytes = if gzipped { Bytes::from_static(b"\x1f\x8b...") } else { plain };
+        Ok(Some(WrittenSnapshot { bytes, gzipped }))
     }
 
     async fn history(&self, room: RoomId, after: Seq, limit: usize) -> Result<History, Refusal> {

@@ -78,6 +78,19 @@ impl TestNode {
         headers: &[String],
         body: Option<Value>,
     ) -> (u16, Value) {
+        let (head, body) = self.answer(method, path, headers, body).await;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Head and body of the answer to a request.
+    pub async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[String],
+        body: Option<Value>,
+    ) -> (String, Vec<u8>) {
         let mut socket = TcpStream::connect(self.address()).await.unwrap();
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let extra: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -89,10 +102,9 @@ impl TestNode {
         socket.write_all((head + &body).as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let body = answer.split_off(end + 4);
+        (String::from_utf8(answer).unwrap(), body)
     }
 
     pub async fn board(&self) -> Board {
@@ -183,7 +195,7 @@ impl Client {
 
     pub async fn greet(&mut self, name: &str) -> Welcome {
         let guest = Some(Guest { name: name.to_owned() });
-        self.hello(Hello { client: self.id, resume: None, token: None, guest }).await
+        self.hello(Hello { guest, ..Hello::new(self.id) }).await
     }
 
     pub async fn hello(&mut self, hello: Hello) -> Welcome {

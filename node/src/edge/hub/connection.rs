@@ -1,193 +1,228 @@
-//! A connection as its hub knows it: plain state, no task and no timer of its own.
+//! A connection as its hub knows it: plain state, with one small reading task and no timer of its own.
+//!
+//! Thousands of them are idle at a time, so what only a busy one needs is boxed or empty.
 
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use enfilade_actors::bus::Writer;
-use enfilade_proto::{ClientId, Codec, DisplayName, LoginId, Role, RoomId, UserId};
+use enfilade_proto::{ClientId, Codec, LoginId, Role, RoomId, UserId};
 use tokio::net::TcpStream;
 
-use crate::edge::outgoing::Outgoing;
-use crate::edge::room::EdgeRoom;
+use super::seats::{Pace, SeatId};
+use crate::edge::Slot;
+use crate::edge::inbox::Inbox;
+use crate::edge::meter::Meter;
+use crate::edge::outgoing::{Outgoing, Pipe};
+use crate::edge::room::{Came, EdgeRoom};
+use crate::edge::snapshot::Reads;
 use crate::people::{Principal, Visitor};
 
 /// Names a connection of a hub; a place that is taken again has another serial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
-    pub(super) key: usize,
-    pub(super) serial: u64,
+    pub(super) key: u32,
+    pub(super) serial: u32,
+}
+
+/// What a connection's reader and its hub have in common.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) socket: TcpStream,
+    /// When the client was heard last, on the hub's clock.
+    pub(super) heard_ms: Cell<u64>,
+}
+
+impl Pipe for Line {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+}
+
+impl Line {
+    pub(crate) fn new(socket: TcpStream) -> Rc<Self> {
+        Rc::new(Self { socket, heard_ms: Cell::new(0) })
+    }
 }
 
 /// What a hub needs to know of a new connection.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) socket: Arc<TcpStream>,
-    pub(crate) codec: Codec,
+    pub(crate) line: Rc<Line>,
+    pub(crate) inbox: Inbox,
     pub(crate) client: ClientId,
-    pub(crate) principal: Principal,
-    pub(crate) pulse: Arc<Pulse>,
-}
-
-/// What a connection's reader and its hub tell each other without words.
-#[derive(Debug)]
-pub(crate) struct Pulse {
-    /// When the reader heard of the client last, in milliseconds since 1970.
-    heard_ms: AtomicU64,
-    /// The hub has said goodbye: what still comes is not for us.
-    closed: AtomicBool,
-}
-
-impl Pulse {
-    pub(crate) fn new(now_ms: u64) -> Self {
-        Self { heard_ms: AtomicU64::new(now_ms), closed: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn heard(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
-    }
-
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    /// Nobody: an audience without a name.
+    pub(crate) person: Option<Principal>,
+    /// It only watches.
+    pub(crate) audience: bool,
+    /// It can read what is compressed.
+    pub(crate) deflate: bool,
+    pub(crate) slot: Slot,
 }
 
 /// A room that a connection has joined.
-#[derive(Clone, Debug)]
-pub(crate) struct Membership {
-    pub(crate) room: Arc<EdgeRoom>,
-    pub(crate) user: UserId,
-    pub(crate) title: DisplayName,
-    pub(crate) role: Role,
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) room: Arc<EdgeRoom>,
+    pub(super) came: Came,
+    pub(super) role: Role,
     /// With what it entered, to be looked at again when access changes.
-    pub(crate) visitor: Visitor,
+    pub(super) visitor: Visitor,
+    pub(super) seat: SeatId,
+    /// Whether it began strokes, which the room closes if the connection is lost.
+    pub(super) drew: bool,
+    /// Whether it waits for a reset, and is sent nothing else of the room.
+    pub(super) resetting: bool,
 }
 
-#[derive(Debug)]
-struct Joined {
-    membership: Membership,
-    /// Whether it began strokes, which the room closes if the connection is lost.
-    drew: bool,
-    /// Whether it waits for a reset, and is sent nothing else of the room.
-    resetting: bool,
+/// How much of each kind a client has sent.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    pub(super) ops: Meter,
+    pub(super) signals: Meter,
+    pub(super) joins: Meter,
 }
 
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) socket: Arc<TcpStream>,
-    pub(super) codec: Codec,
+    pub(super) line: Rc<Line>,
+    pub(super) inbox: Inbox,
     client: ClientId,
-    principal: Principal,
-    pub(super) pulse: Arc<Pulse>,
+    /// Boxed: an audience without a name has none.
+    pub(super) person: Option<Box<Principal>>,
+    pub(super) audience: bool,
+    deflate: bool,
     rooms: Vec<Joined>,
     pub(super) out: Outgoing,
+    meters: Option<Box<Meters>>,
+    /// Ops without an answer.
+    pub(super) in_flight: u16,
+    /// Frames in a row that made no sense, and requests in a row that were refused for their number.
+    pub(super) malformed: u16,
+    pub(super) flooding: u16,
     /// Whether somebody uses it, as far as the client says.
     pub(super) active: bool,
-    /// The room that it is being told of just now.
-    pub(super) settling: Option<RoomId>,
     /// On the hub's clock: when its token runs out, and when it is pinged next (0: not decided).
     pub(super) expires_ms: Option<u64>,
     pub(super) ping_at_ms: u64,
+    _slot: Slot,
 }
 
 impl Connection {
     pub(super) fn new(id: ConnectionId, opening: Opening) -> Self {
-        let Opening { socket, codec, client, principal, pulse } = opening;
+        let Opening { line, inbox, client, person, audience, deflate, slot } = opening;
         Self {
             id,
-            socket,
-            codec,
+            line,
+            inbox,
             client,
-            principal,
-            pulse,
+            person: person.map(Box::new),
+            audience,
+            deflate,
             rooms: Vec::new(),
             out: Outgoing::default(),
+            meters: None,
+            in_flight: 0,
+            malformed: 0,
+            flooding: 0,
             active: true,
-            settling: None,
             expires_ms: None,
             ping_at_ms: 0,
+            _slot: slot,
         }
     }
 
-    pub(super) fn writer(&self) -> Writer {
-        Writer { author: self.principal.user.id, client: self.client }
+    pub(super) fn codec(&self) -> Codec {
+        self.inbox.codec()
     }
 
-    pub(super) fn principal(&self) -> &Principal {
-        &self.principal
+    pub(super) fn pace(&self) -> Pace {
+        if self.audience { Pace::Audience } else { Pace::Member }
+    }
+
+    pub(super) fn reads(&self) -> Reads {
+        Reads { codec: self.codec(), deflate: self.deflate }
+    }
+
+    /// Of whoever only looks on, nothing is metered.
+    pub(super) fn meters(&mut self) -> &mut Meters {
+        self.meters.get_or_insert_default()
+    }
+
+    pub(super) fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// In whose name it writes, if it may.
+    pub(super) fn writer(&self) -> Option<Writer> {
+        let person = self.person.as_ref().filter(|_| !self.audience)?;
+        Some(Writer { author: person.user.id, client: self.client })
     }
 
     pub(super) fn login(&self) -> Option<LoginId> {
-        self.principal.signed_in.map(|signed_in| signed_in.login)
+        Some(self.person.as_ref()?.signed_in?.login)
     }
 
     /// The device that it is a connection of, if its person is signed in.
     pub(super) fn device(&self) -> Option<(UserId, LoginId)> {
-        self.login().map(|login| (self.principal.user.id, login))
+        Some((self.person.as_ref()?.user.id, self.login()?))
     }
 
-    pub(super) fn login_expires_ms(&self) -> Option<u64> {
-        self.principal.signed_in.map(|signed_in| signed_in.expires_ms)
+    pub(super) fn silent_for(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.line.heard_ms.get())
     }
 
-    pub(super) fn silent_for(&self, wall_ms: u64) -> u64 {
-        wall_ms.saturating_sub(self.pulse.heard_ms.load(Ordering::Relaxed))
+    pub(super) fn rooms(&self) -> &[Joined] {
+        &self.rooms
     }
 
-    pub(super) fn rooms(&self) -> Vec<RoomId> {
-        self.rooms.iter().map(|joined| joined.membership.room.id).collect()
+    pub(super) fn room_ids(&self) -> Vec<RoomId> {
+        self.rooms.iter().map(|joined| joined.room.id).collect()
     }
 
-    pub(super) fn membership(&self, room: RoomId) -> Option<&Membership> {
-        self.rooms.iter().map(|joined| &joined.membership).find(|membership| membership.room.id == room)
+    pub(super) fn joined(&self, room: RoomId) -> Option<&Joined> {
+        self.rooms.iter().find(|joined| joined.room.id == room)
     }
 
-    /// Joins, and returns the membership that this one replaces.
-    pub(super) fn join(&mut self, membership: Membership) -> Option<Membership> {
-        match self.find(membership.room.id) {
-            Some(joined) => {
-                joined.resetting = false;
-                Some(std::mem::replace(&mut joined.membership, membership))
-            }
-            None => {
-                self.rooms.push(Joined { membership, drew: false, resetting: false });
-                None
-            }
-        }
+    pub(super) fn joined_mut(&mut self, room: RoomId) -> Option<&mut Joined> {
+        self.rooms.iter_mut().find(|joined| joined.room.id == room)
     }
 
-    /// Leaves, and says whether it drew there.
-    pub(super) fn leave(&mut self, room: RoomId) -> Option<(Membership, bool)> {
-        let place = self.rooms.iter().position(|joined| joined.membership.room.id == room)?;
-        let joined = self.rooms.swap_remove(place);
-        Some((joined.membership, joined.drew))
+    pub(super) fn enter(&mut self, joined: Joined) {
+        // Most connections join one room and stay there.
+        self.rooms.reserve_exact(1);
+        self.rooms.push(joined);
+    }
+
+    pub(super) fn leave(&mut self, room: RoomId) -> Option<Joined> {
+        let place = self.rooms.iter().position(|joined| joined.room.id == room)?;
+        Some(self.rooms.swap_remove(place))
     }
 
     pub(super) fn drew(&mut self, room: RoomId, key: &str) {
-        if let Some(joined) = self.find(room) {
-            joined.drew |= joined.membership.room.owner_hears(key);
+        if let Some(joined) = self.joined_mut(room) {
+            joined.drew |= joined.room.owner_hears(key);
         }
     }
 
-    /// False if it waits already.
-    pub(super) fn begin_reset(&mut self, room: RoomId) -> bool {
-        self.find(room).is_some_and(|joined| !std::mem::replace(&mut joined.resetting, true))
+    /// Whether news of this room can be written to the socket as they are: it waits for nothing and is owed nothing.
+    pub(super) fn is_plain(&self, room: RoomId, now_ms: u64) -> bool {
+        self.out.takes_signals(now_ms)
+            && self.out.late(room).is_none()
+            && self.joined(room).is_some_and(|joined| !joined.resetting)
     }
+}
 
-    /// False if it does not wait (any more).
-    pub(super) fn end_reset(&mut self, room: RoomId) -> bool {
-        self.find(room).is_some_and(|joined| std::mem::replace(&mut joined.resetting, false))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(super) fn is_resetting(&self, room: RoomId) -> bool {
-        self.rooms.iter().any(|joined| joined.resetting && joined.membership.room.id == room)
-    }
-
-    fn find(&mut self, room: RoomId) -> Option<&mut Joined> {
-        self.rooms.iter_mut().find(|joined| joined.membership.room.id == room)
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 216, "{}", size_of::<Connection>());
+        assert!(size_of::<Joined>() <= 96, "{}", size_of::<Joined>());
     }
 }

@@ -1,6 +1,18 @@
 //! A hub's rooms: who joins, leaves, starts over, and may still be there.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use enfilade_actors::bus::Notice;
+use enfilade_proto::{CloseCode, Codec, DisplayName, ErrorCode, Renamed, RoomId};
+
+use super::connection::Joined;
+use super::{Command, ConnectionId, Hub, HubRoom};
+use crate::edge::entering::{Entered, role_as};
+use crate::edge::mirror::Cursor;
+use crate::edge::{Ends, frame, joined};
 use crate::people::{self, Admission, Visitor};
 
 /// How often and how quickly a database that does not answer is asked again who may be in a room.
@@ -8,82 +20,84 @@ const LOOKS: u32 = 40;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Hub {
-    pub(super) async fn join(
-        &mut self,
-        who: ConnectionId,
-        membership: Membership,
-        frames: &[Bytes],
-        cursor: Cursor,
-    ) {
-        let (index, now_ms) = (self.index, self.now_ms());
-        let room = membership.room.clone();
-        let Some(connection) = self.connection(who) else {
+    pub(crate) fn join(&mut self, who: ConnectionId, entered: Entered) {
+        let index = self.index;
+        let Entered { room, came, role, visitor, frames, cursor, access_changes } = entered;
+        let id = room.id;
+        let Some(connection) = self.connections.get_mut(who.key as usize).filter(|it| it.id == who) else {
             // It hung up meanwhile.
-            return room.leave(index, membership.user);
+            return room.leave(index, came);
         };
-        let again = connection.join(membership);
-        let entry = self.rooms.entry(room.id).or_insert_with(|| HubRoom {
-            room: room.clone(),
-            members: Vec::new(),
-            cursor,
-            flushed_ms: now_ms.saturating_sub(TICK_MS),
-            signals: Vec::new(),
-            signalled_ms: now_ms.saturating_sub(TICK_MS),
-        });
+        let pace = connection.pace();
+        let entry = self.rooms.entry(id).or_insert_with(|| HubRoom::new(room.clone(), cursor));
         // A room that was given up and taken up again has a new mirror.
         if !Arc::ptr_eq(&entry.room, &room) {
             entry.room = room.clone();
-            entry.cursor = cursor;
+            entry.seats.iter_mut().for_each(|seats| seats.cursor = cursor);
         }
-        match again {
-            Some(before) => before.room.leave(index, before.user),
-            None => entry.members.push(who.key),
+        let seats = &mut entry.seats[pace as usize];
+        if seats.is_empty() {
+            seats.cursor = cursor;
         }
-        self.settle(who, room.id, frames, cursor).await;
+        match connection.joined_mut(id) {
+            Some(joined) => {
+                seats.start_over(joined.seat);
+                (joined.role, joined.visitor, joined.resetting) = (role, visitor, false);
+                let before = std::mem::replace(&mut joined.room, room);
+                before.leave(index, came);
+            }
+            None => {
+                let seat = seats.sit(connection.line.clone(), who.key, connection.codec());
+                connection.enter(Joined { room, came, role, visitor, seat, drew: false, resetting: false });
+            }
+        }
+        self.begin_at(who, id, &frames, cursor);
+        // The hub may have been told of news before it had the room.
+        self.flush_at(self.now_ms(), id, pace);
+        // Somebody's access was taken away between the look at it and now.
+        if access_changes != self.ends.access_changes() {
+            self.recheck(id);
+        }
     }
 
-    pub(super) async fn reset(&mut self, who: ConnectionId, room: RoomId, frames: &[Bytes], cursor: Cursor) {
-        if !self.connection(who).is_some_and(|connection| connection.end_reset(room)) {
+    pub(super) fn reset(&mut self, who: ConnectionId, room: RoomId, frames: &[Bytes], cursor: Cursor) {
+        let Some(connection) = self.connection(who) else { return };
+        let pace = connection.pace();
+        let Some(joined) = connection.joined_mut(room) else { return };
+        // Unless it joined anew meanwhile.
+        if !std::mem::replace(&mut joined.resetting, false) {
             return;
         }
+        let seat = joined.seat;
         metrics::counter!("enfilade_slow_total", "step" => "reset").increment(1);
-        self.settle(who, room, frames, cursor).await;
+        if let Some(entry) = self.rooms.get_mut(&room) {
+            entry.seats[pace as usize].start_over(seat);
+        }
+        self.begin_at(who, room, frames, cursor);
     }
 
     /// Tells a connection where a room stood at `cursor`, and brings it to where the hub is.
-    pub(super) async fn settle(&mut self, who: ConnectionId, room: RoomId, frames: &[Bytes], cursor: Cursor) {
-        // First the others (the joiner is passed over while it is `settling`), so that the hub is not behind the joiner.
+    fn begin_at(&mut self, who: ConnectionId, room: RoomId, frames: &[Bytes], cursor: Cursor) {
         if let Some(connection) = self.connection(who) {
             connection.out.forget_room(room);
-            connection.settling = Some(room);
-        }
-        self.flush(room).await;
-        if let Some(connection) = self.connection(who) {
-            connection.settling = None;
         }
         self.send(who, frames);
-        let now = self.rooms.get(&room).map(|room| room.cursor);
-        let Some(connection) = self.connection(who) else { return };
-        if now.is_some_and(|now| now != cursor) {
-            connection.out.is_late(room, cursor);
-            if !connection.out.is_blocked() {
-                self.catch_up(who);
-            }
-        }
+        self.told(who, room, cursor);
     }
 
-    pub(super) fn start_reset(&mut self, who: ConnectionId, room: RoomId, codec: Codec) {
+    pub(super) fn start_reset(&mut self, who: ConnectionId, id: RoomId) {
         let Some(connection) = self.connection(who) else { return };
-        if !connection.begin_reset(room) {
+        let reads = connection.reads();
+        let Some(joined) = connection.joined_mut(id) else { return };
+        if std::mem::replace(&mut joined.resetting, true) {
             return;
         }
-        let Some(room) = self.rooms.get(&room).map(|room| room.room.clone()) else { return };
-        let handle = self.handle.clone();
+        let (room, handle) = (joined.room.clone(), self.handle.clone());
         tokio::spawn(async move {
-            let command = match room.reset(codec).await {
+            let command = match room.reset(reads).await {
                 Ok(joining) => {
-                    let frames = joined::reset_frames(codec, room.id, &joining).await;
-                    Command::Reset { who, room: room.id, frames, cursor: joining.cursor }
+                    let frames = joined::reset_frames(reads.codec, id, &joining);
+                    Command::Reset { who, room: id, frames, cursor: joining.cursor }
                 }
                 Err(_) => Command::Close { who, code: CloseCode::StateInvalid },
             };
@@ -93,19 +107,23 @@ impl Hub {
 
     pub(super) fn leave(&mut self, who: ConnectionId, room: RoomId, left: bool) {
         let index = self.index;
-        // What it signalled just now comes before its farewell.
-        self.send_signals(room);
         let Some(connection) = self.connection(who) else { return };
+        let (pace, client, writer) = (connection.pace(), connection.client(), connection.writer());
         connection.out.forget_room(room);
-        let Some((membership, drew)) = connection.leave(room) else { return };
-        if drew {
-            let gone = Notice::WriterGone { writer: connection.writer(), left };
-            self.ends.cluster.notify(room, gone);
+        let Some(joined) = connection.leave(room) else { return };
+        // What it signalled just now comes before its farewell.
+        let pending = self.rooms.get(&room).map_or(&[][..], |entry| &entry.signals);
+        if pending.iter().any(|signal| signal.client == client) {
+            self.send_signals_at_once(room);
         }
-        membership.room.leave(index, membership.user);
+        if let Some(writer) = writer.filter(|_| joined.drew) {
+            self.ends.cluster.notify(room, Notice::WriterGone { writer, left });
+        }
+        joined.room.leave(index, joined.came);
         if let Some(entry) = self.rooms.get_mut(&room) {
-            entry.members.retain(|member| *member != who.key);
-            if entry.members.is_empty() {
+            entry.seats[pace as usize].stand_up(joined.seat);
+            if entry.is_empty() {
+                self.send_signals_at_once(room);
                 self.rooms.remove(&room);
             }
         }
@@ -115,20 +133,21 @@ impl Hub {
     pub(super) fn recheck(&self, room: RoomId) {
         let Some(entry) = self.rooms.get(&room) else { return };
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for member in &entry.members {
-            let Some(connection) = self.connections.get(*member) else { continue };
-            let Some(membership) = connection.membership(room) else { continue };
-            let key = (membership.visitor.member, membership.visitor.link.map(|link| link.0));
-            groups.entry(key).or_default().push((connection.id, membership.role, membership.visitor));
+        for key in entry.connections() {
+            let Some(connection) = self.connections.get(key as usize) else { continue };
+            let Some(joined) = connection.joined(room) else { continue };
+            let with = (joined.visitor.member, joined.visitor.link.map(|link| link.0));
+            let member = (connection.id, connection.audience, joined.role, joined.visitor);
+            groups.entry(with).or_default().push(member);
         }
         let (ends, handle) = (self.ends.clone(), self.handle.clone());
         tokio::spawn(async move {
             for members in groups.into_values() {
-                let Some((_, _, visitor)) = members.first() else { continue };
+                let Some((_, _, _, visitor)) = members.first() else { continue };
                 let now = look_again(&ends, room, visitor).await;
-                for (who, role, _) in members {
+                for (who, audience, role, _) in members {
                     let code = match &now {
-                        Ok(admission) if admission.role == role => continue,
+                        Ok(admission) if role_as(admission.role, audience) == role => continue,
                         Ok(_) => CloseCode::StateInvalid,
                         Err(error) if matches!(error.code, ErrorCode::Busy | ErrorCode::Internal) => {
                             CloseCode::StateInvalid
@@ -142,13 +161,15 @@ impl Hub {
     }
 
     pub(super) fn rename(&mut self, room: RoomId, title: &DisplayName) {
-        let members = self.rooms.get(&room).map(|entry| entry.members.clone()).unwrap_or_default();
+        let Some(entry) = self.rooms.get(&room) else { return };
         let renamed = Renamed { room, title: title.clone() };
-        for member in members {
-            let Some(connection) = self.connections.get(member) else { continue };
-            let (who, codec) = (connection.id, connection.codec);
-            let message = codec.encode(None, "renamed", &renamed);
-            self.send(who, &[frame::message(codec == Codec::Json, &message)]);
+        let write =
+            |codec: Codec| frame::message(codec == Codec::Json, &codec.encode(None, "renamed", &renamed));
+        let [json, msgpack] = [Codec::Json, Codec::MessagePack].map(write);
+        for key in entry.connections().collect::<Vec<_>>() {
+            let Some(connection) = self.connections.get(key as usize) else { continue };
+            let bytes = if connection.codec() == Codec::Json { &json } else { &msgpack };
+            self.send(connection.id, std::slice::from_ref(bytes));
         }
     }
 }

@@ -112,7 +112,7 @@ fn who_falls_off_the_ring_is_behind() {
     assert!(mirror.covers(Seq(10_000 - 4_000)) && !mirror.covers(Seq(10_001)));
     assert_eq!(mirror.ops_after(Seq(9_950)).len(), 50);
     mirror.set_snapshot(mirror.position(), Contents::Board([].into()));
-    assert_eq!(mirror.snapshot().unwrap().seq, Seq(10_000));
+    assert_eq!(mirror.snapshot().unwrap().position.seq, Seq(10_000));
 }
 
 #[test]
@@ -157,25 +157,43 @@ fn signals_of_the_past_are_gone_and_presence_is_told_whole() {
 fn a_joiner_is_one_of_those_who_are_there() {
     let mut mirror = mirror();
     mirror.take_presence(Presence { count: 1, joined: Some(vec![member(1)]), ..Presence::default() });
-    let told = mirror.presence_with(&member(2));
-    assert_eq!((told.count, told.members.unwrap().len()), (2, 2));
-    let told = mirror.presence_with(&member(1));
+    mirror.here.arrive(member(1));
+    let told = mirror.presence();
     assert_eq!((told.count, told.members.unwrap().len()), (1, 1));
+    mirror.here.arrive(member(2));
+    let told = mirror.presence();
+    assert_eq!((told.count, told.members.unwrap().len()), (2, 2));
     mirror.take_presence(Presence { count: 5_000, ..Presence::default() });
-    let told = mirror.presence_with(&member(2));
+    let told = mirror.presence();
     assert_eq!((told.count, told.members), (5_000, None));
 }
 
 #[test]
-fn devices_are_counted_and_the_owner_hears_of_people() {
+fn a_crowd_is_not_listed_even_if_the_owner_has_not_counted_it_yet() {
     let mut mirror = mirror();
-    assert!(mirror.arrive(member(1)));
-    assert!(!mirror.arrive(member(1)));
-    assert!(mirror.arrive(Member { role: Role::Owner, ..member(1) }), "a better role is news");
-    assert!(!mirror.depart(member(1).id));
-    assert!(!mirror.depart(member(1).id));
-    assert!(mirror.depart(member(1).id) && mirror.is_deserted());
-    assert!(!mirror.depart(member(1).id));
+    (0..=ROSTER as u128).for_each(|n| mirror.here.arrive(member(n)));
+    let told = mirror.presence();
+    assert_eq!((told.count, told.members), (ROSTER as u64 + 1, None));
+}
+
+#[test]
+fn whoever_watches_is_counted_apart() {
+    let mut mirror = mirror();
+    mirror.here.watch();
+    let told = mirror.presence();
+    assert_eq!((told.count, told.audience, told.members), (0, 1, Some(Vec::new())));
+    let mut cursor = mirror.cursor();
+    mirror.take_presence(Presence { count: 1, joined: Some(vec![member(1)]), ..Presence::default() });
+    mirror.take_presence(Presence {
+        count: 1,
+        audience: 90,
+        joined: Some(Vec::new()),
+        ..Presence::default()
+    });
+    let told = mirror.presence();
+    assert_eq!((told.count, told.audience, told.members.unwrap().len()), (1, 90, 1));
+    let news: Vec<u64> = mirror.news(&mut cursor).presence().map(|presence| presence.audience).collect();
+    assert_eq!(news, [0, 90]);
 }
 
 proptest! {

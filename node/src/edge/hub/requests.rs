@@ -1,0 +1,325 @@
+//! What clients want: answered at once where that can be done, or left to be waited for.
+
+use bytes::Bytes;
+use enfilade_actors::bus::Submission;
+use enfilade_proto::limits::{
+    OPS_BURST, OPS_IN_FLIGHT, OPS_PER_SECOND, ROOMS_PER_CONNECTION, SIGNAL_BYTES, SIGNALS_BURST,
+    SIGNALS_PER_SECOND,
+};
+use enfilade_proto::{
+    Accepted, Activity, CloseCode, Codec, Done, Error, ErrorCode, Incoming, Join, Message, Read, Refresh,
+    Rejected, Request, Role, RoomId, Signal, SignalOut, Submit, UserId,
+};
+
+use super::connection::{Connection, Joined};
+use super::{ConnectionId, Hub};
+use crate::edge::entering::Entrant;
+use crate::edge::frame;
+use crate::edge::inbox::Inbound;
+use crate::edge::meter::Allowance;
+use crate::people::Principal;
+
+/// Frames in a row that could not be understood, before the connection is closed.
+const MALFORMED: u16 = 16;
+/// Requests in a row that were refused for their number, before the connection is closed.
+const FLOODING: u16 = 1_000;
+
+const OPS: Allowance = Allowance { per_second: OPS_PER_SECOND, burst: OPS_BURST };
+const SIGNALS: Allowance = Allowance { per_second: SIGNALS_PER_SECOND, burst: SIGNALS_BURST };
+/// A join may bring a whole board: all rooms of a connection at once, and then a few a second.
+const JOINS: Allowance = Allowance { per_second: 20, burst: 2 * ROOMS_PER_CONNECTION as u32 };
+
+/// What came of something that a client sent.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Done,
+    /// It takes time, and what the client sent after it has to wait.
+    Later(Box<Later>),
+    /// The connection is over, with these words if it is for us to say them.
+    End(Option<CloseCode>),
+}
+
+/// Requests that others have to be asked about.
+#[derive(Debug)]
+pub(crate) enum Later {
+    Join { id: Option<u32>, join: Join, entrant: Entrant },
+    Read { id: Option<u32>, read: Read, reader: Option<UserId> },
+}
+
+impl Hub {
+    /// Takes in bytes of a connection. Nothing if the hub has given it up: what it still says is not for us.
+    pub(crate) fn hear(&mut self, who: ConnectionId, bytes: &mut [u8]) -> Option<Vec<Inbound>> {
+        let now_ms = self.now_ms();
+        self.figures.received_bytes.increment(bytes.len() as u64);
+        let connection = self.connection(who)?;
+        connection.line.heard_ms.set(now_ms);
+        Some(connection.inbox.feed(bytes))
+    }
+
+    pub(crate) fn take(&mut self, who: ConnectionId, inbound: Inbound) -> Taken {
+        match inbound {
+            Inbound::Request { incoming: Ok(incoming), weight } => {
+                if let Some(connection) = self.connection(who) {
+                    connection.malformed = 0;
+                }
+                self.request(who, incoming, weight)
+            }
+            Inbound::Request { incoming: Err(Rejected { id, code, message }), .. } => {
+                self.not_understood(who, id, code, message)
+            }
+            Inbound::Malformed(message) => self.not_understood(who, None, ErrorCode::MalformedFrame, message),
+            Inbound::Ping(payload) => {
+                self.send(who, &[frame::pong(&payload)]);
+                Taken::Done
+            }
+            Inbound::Pong => Taken::Done,
+            Inbound::Close => {
+                self.send(who, &[frame::close_reply()]);
+                Taken::End(None)
+            }
+            Inbound::Broken(code) => Taken::End(Some(code)),
+        }
+    }
+
+    fn not_understood(
+        &mut self,
+        who: ConnectionId,
+        id: Option<u32>,
+        code: ErrorCode,
+        message: String,
+    ) -> Taken {
+        self.refuse(who, id, Error { code, message, retry_after_ms: None });
+        let Some(connection) = self.connection(who) else { return Taken::End(None) };
+        // A message that a later version knows is no nonsense.
+        connection.malformed += u16::from(code != ErrorCode::UnknownType);
+        if connection.malformed >= MALFORMED { Taken::End(Some(CloseCode::Malformed)) } else { Taken::Done }
+    }
+
+    fn request(&mut self, who: ConnectionId, incoming: Incoming, weight: u32) -> Taken {
+        let Incoming { id, request } = incoming;
+        let answer = match request {
+            Request::Submit(submit) => self.submit(who, id, submit, weight).map(|()| None),
+            Request::Signal(signal) => self.take_signal(who, id, signal, weight).map(|()| None),
+            Request::Join(join) => self.may_join(who, id, join).map(Some),
+            Request::Leave(leave) => self.take_leave(who, id, leave.room).map(|()| None),
+            Request::Read(read) => self.may_read(who, id, read).map(Some),
+            Request::Refresh(refresh) => self.refresh(who, id, &refresh).map(|()| None),
+            Request::Message(message) => self.message(who, &message).map(|()| None),
+            Request::Activity(activity) => self.take_activity(who, id, activity).map(|()| None),
+            Request::Pong(_) => {
+                self.done(who, id);
+                Ok(None)
+            }
+            Request::Hello(_) => Err(error(ErrorCode::HelloRepeated, "hello was said before")),
+        };
+        self.taken(who, id, answer)
+    }
+
+    /// What becomes of a connection whose request was taken or refused.
+    pub(crate) fn taken(
+        &mut self,
+        who: ConnectionId,
+        id: Option<u32>,
+        answer: Result<Option<Later>, Error>,
+    ) -> Taken {
+        let Some(connection) = self.connection(who) else { return Taken::End(None) };
+        match answer {
+            Ok(later) => {
+                connection.flooding = 0;
+                later.map_or(Taken::Done, |later| Taken::Later(Box::new(later)))
+            }
+            Err(refusal) => {
+                let flooding = refusal.code == ErrorCode::RateLimited;
+                connection.flooding = if flooding { connection.flooding + 1 } else { 0 };
+                let enough = connection.flooding >= FLOODING;
+                self.refuse(who, id, refusal);
+                if enough { Taken::End(Some(CloseCode::Flooding)) } else { Taken::Done }
+            }
+        }
+    }
+
+    // ---- what clients want ------------------------------------------------------------------------------------
+
+    fn submit(
+        &mut self,
+        who: ConnectionId,
+        id: Option<u32>,
+        submit: Submit,
+        weight: u32,
+    ) -> Result<(), Error> {
+        let now_ms = self.now_ms();
+        let ends = self.ends.clone();
+        let connection = self.known(who)?;
+        let role = joined(connection, submit.room)?.role;
+        let writer = connection.writer().ok_or_else(only_watches)?;
+        connection.meters().ops.take(OPS, now_ms).map_err(too_many)?;
+        if usize::from(connection.in_flight) >= OPS_IN_FLIGHT {
+            return Err(Error {
+                retry_after_ms: Some(100),
+                ..error(ErrorCode::Busy, "too many ops without an answer")
+            });
+        }
+        let trace = ends.sample();
+        let submission =
+            Submission { writer, role, op_id: submit.op_id, op: submit.op, weight, trace: trace.clone() };
+        // In order into the room's queue; the answer is waited for elsewhere.
+        let answer = ends.cluster.submit(submit.room, submission)?;
+        connection.in_flight += 1;
+        let codec = connection.codec();
+        let Some(desk) = self.desk.upgrade() else { return Ok(()) };
+        tokio::task::spawn_local(async move {
+            let result = answer.wait().await;
+            if let Some(trace) = trace {
+                tracing::info!(traceparent = trace.0, seq = ?result.as_ref().ok(), "the op is answered");
+            }
+            let message = match result {
+                Ok(seq) => codec.encode(id, "accepted", &Accepted { seq }),
+                Err(refusal) => codec.encode(id, "error", &Error::from(refusal)),
+            };
+            let frame = frame::message(codec == Codec::Json, &message);
+            desk.with(|hub| hub.op_answered(who, frame));
+        });
+        Ok(())
+    }
+
+    fn op_answered(&mut self, who: ConnectionId, frame: Bytes) {
+        if let Some(connection) = self.connection(who) {
+            connection.in_flight = connection.in_flight.saturating_sub(1);
+            self.send(who, &[frame]);
+        }
+    }
+
+    fn take_signal(
+        &mut self,
+        who: ConnectionId,
+        id: Option<u32>,
+        signal: Signal,
+        weight: u32,
+    ) -> Result<(), Error> {
+        let now_ms = self.now_ms();
+        let connection = self.known(who)?;
+        if joined(connection, signal.room)?.role < Role::Editor {
+            return Err(error(ErrorCode::Forbidden, "a viewer does not signal"));
+        }
+        connection.meters().signals.take(SIGNALS, now_ms).map_err(too_many)?;
+        // A frame that is small enough has no body that is too large.
+        if weight as usize > SIGNAL_BYTES
+            && Codec::MessagePack.encode_value(&signal.body).len() > SIGNAL_BYTES
+        {
+            return Err(error(ErrorCode::InvalidRequest, "a signal's body has at most 4096 bytes"));
+        }
+        let Signal { room, key, body } = signal;
+        let writer = connection.writer().ok_or_else(only_watches)?;
+        self.signal(who, room, SignalOut { author: writer.author, client: writer.client, key, body });
+        self.done(who, id);
+        Ok(())
+    }
+
+    fn may_join(&mut self, who: ConnectionId, id: Option<u32>, join: Join) -> Result<Later, Error> {
+        let (index, now_ms) = (self.index, self.now_ms());
+        let connection = self.known(who)?;
+        if connection.rooms().len() >= ROOMS_PER_CONNECTION && connection.joined(join.room).is_none() {
+            return Err(error(ErrorCode::TooManyRooms, "leave a room first"));
+        }
+        connection.meters().joins.take(JOINS, now_ms).map_err(too_many)?;
+        let entrant = Entrant {
+            hub: index,
+            person: connection.person.as_deref().cloned(),
+            audience: connection.audience,
+            client: connection.client(),
+            reads: connection.reads(),
+        };
+        Ok(Later::Join { id, join, entrant })
+    }
+
+    fn take_leave(&mut self, who: ConnectionId, id: Option<u32>, room: RoomId) -> Result<(), Error> {
+        joined(self.known(who)?, room)?;
+        self.leave(who, room, true);
+        self.done(who, id);
+        Ok(())
+    }
+
+    fn may_read(&mut self, who: ConnectionId, id: Option<u32>, read: Read) -> Result<Later, Error> {
+        let now_ms = self.now_ms();
+        let connection = self.known(who)?;
+        joined(connection, read.room)?;
+        connection.meters().ops.take(OPS, now_ms).map_err(too_many)?;
+        // Of a guest it is not kept.
+        let reader = connection.device().map(|(user, _)| user);
+        Ok(Later::Read { id, read, reader })
+    }
+
+    fn refresh(&mut self, who: ConnectionId, id: Option<u32>, refresh: &Refresh) -> Result<(), Error> {
+        let renewed = self.ends.people.principal(&refresh.token).map_err(|refusal| Error::from(&refusal))?;
+        let connection = self.known(who)?;
+        let login = |principal: &Principal| principal.signed_in.map(|signed_in| signed_in.login);
+        let same = connection.login().is_some() && login(&renewed) == connection.login();
+        let Some(signed_in) = renewed.signed_in.filter(|_| same) else {
+            return Err(error(ErrorCode::Unauthenticated, "the token is of another login"));
+        };
+        connection.person = Some(Box::new(renewed));
+        self.expire_at(who, signed_in.expires_ms);
+        self.done(who, id);
+        Ok(())
+    }
+
+    fn take_activity(&mut self, who: ConnectionId, id: Option<u32>, activity: Activity) -> Result<(), Error> {
+        let now_ms = self.now_ms();
+        self.known(who)?.meters().signals.take(SIGNALS, now_ms).map_err(too_many)?;
+        self.activity(who, activity.active);
+        self.done(who, id);
+        Ok(())
+    }
+
+    fn message(&mut self, who: ConnectionId, message: &Message) -> Result<(), Error> {
+        joined(self.known(who)?, message.room_id)?;
+        Err(error(ErrorCode::WrongKind, "messages are for chat rooms"))
+    }
+
+    // ---- replies ----------------------------------------------------------------------------------------------
+
+    /// The connection of a request. It may have been given up since the request was read.
+    fn known(&mut self, who: ConnectionId) -> Result<&mut Connection, Error> {
+        self.connection(who).ok_or_else(|| error(ErrorCode::Internal, "the connection is closed"))
+    }
+
+    fn refuse(&mut self, who: ConnectionId, id: Option<u32>, error: Error) {
+        metrics::counter!("enfilade_refusals_total", "code" => error.code.as_str()).increment(1);
+        self.reply(who, id, "error", &error);
+    }
+
+    pub(crate) fn done(&mut self, who: ConnectionId, id: Option<u32>) {
+        if id.is_some() {
+            self.reply(who, id, "ok", &Done {});
+        }
+    }
+
+    fn reply<T: serde::Serialize>(
+        &mut self,
+        who: ConnectionId,
+        id: Option<u32>,
+        message_type: &str,
+        data: &T,
+    ) {
+        let Some(connection) = self.connection(who) else { return };
+        let codec = connection.codec();
+        let frame = frame::message(codec == Codec::Json, &codec.encode(id, message_type, data));
+        self.send(who, &[frame]);
+    }
+}
+
+fn joined(connection: &Connection, room: RoomId) -> Result<&Joined, Error> {
+    connection.joined(room).ok_or_else(|| error(ErrorCode::NotJoined, "join the room first"))
+}
+
+pub(crate) fn error(code: ErrorCode, message: &str) -> Error {
+    Error { code, message: message.to_owned(), retry_after_ms: None }
+}
+
+fn only_watches() -> Error {
+    error(ErrorCode::Forbidden, "an audience only watches")
+}
+
+fn too_many(wait_ms: u64) -> Error {
+    Error { retry_after_ms: Some(wait_ms), ..error(ErrorCode::RateLimited, "too many at a time") }
+}
