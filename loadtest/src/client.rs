@@ -8,25 +8,24 @@
 //! other (`next`).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use enfilade_proto::limits::{FRAME_BYTES, OPS_IN_FLIGHT};
-use enfilade_proto::{
-    ClientId, CloseCode, Codec, ErrorCode, Guest, Hello, Join, Leave, Reconnect, Request, RoomId,
-};
+use enfilade_proto::{ClientId, Codec, ErrorCode, Join, Leave, Request, RoomId};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
+use self::absence::Course;
+pub use self::absence::Life;
 use self::gaps::Gaps;
 pub use self::gaps::Reason;
 use self::wire::{Phase, Wire};
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::clones::Part;
-use crate::journal::{By, Entry};
+use crate::journal::Entry;
 use crate::oracle::{Stream, Who};
 use crate::room::{Room, Status, count_code};
-use crate::score::{Action, OpNumber, Score};
+use crate::score::{Action, OpNumber};
 
 /// How long a reply to `hello` or `join` may take before the connection counts as dead.
 const REPLY_TIMEOUT: Micros = 15 * SECOND;
@@ -54,6 +53,8 @@ pub enum Wish {
     Keep,
     /// Close it, having sent its last words.
     HangUp,
+    /// Let it fall.
+    Drop,
 }
 
 /// What it does without a connection.
@@ -67,9 +68,11 @@ enum Rest {
     Over,
 }
 
+mod absence;
 mod gaps;
 mod hearing;
 mod playing;
+mod reconnecting;
 mod wire;
 
 /// How a clone behaves, whatever it plays.
@@ -90,7 +93,7 @@ pub struct Client {
     codec: Codec,
     patience: Micros,
     part: Part,
-    score: Arc<Score>,
+    course: Course,
     rng: StdRng,
 
     rest: Rest,
@@ -99,6 +102,8 @@ pub struct Client {
     next: Option<Wire>,
     /// What is still to be sent over connections that it has let go.
     last_words: BTreeMap<u32, VecDeque<Bytes>>,
+    /// Connections up to this one were let fall.
+    dropped: u32,
     wires_begun: u32,
     /// Whether the person is there, by the recording.
     wanted: bool,
@@ -114,6 +119,8 @@ pub struct Client {
     start: Option<Micros>,
     scene_done: usize,
     steps_done: usize,
+    /// There is nothing more to play.
+    finished: bool,
     held: Option<Hold>,
     /// Steps planned before this were held up by others; the generator was not late.
     free_since: Micros,
@@ -132,6 +139,7 @@ struct Pending {
     frame: Bytes,
     planned: Option<Micros>,
     submitted: Micros,
+    generation: u32,
     number: OpNumber,
     sent: bool,
     /// The server asked to try again then.
@@ -151,9 +159,10 @@ enum Hold {
 
 impl Client {
     #[must_use]
-    pub fn new(id: ClientId, part: Part, score: Arc<Score>, manner: Manner, room: &mut Room) -> Self {
-        let who =
-            room.register(id, format!("clone {} of {}", part.generation + 1, score.tracks[part.person].name));
+    pub fn new(id: ClientId, part: Part, life: Life, manner: Manner, room: &mut Room) -> Self {
+        let who = room.register(id, part.name().to_string());
+        let course = Course::new(life, part.arrives, manner.seed);
+        room.measure(who, course.is_measured());
         let mut client = Self {
             who,
             id,
@@ -162,12 +171,13 @@ impl Client {
             codec: manner.codec,
             patience: manner.patience,
             part,
-            score,
+            course,
             rng: StdRng::seed_from_u64(manner.seed),
             rest: Rest::Away,
             wire: None,
             next: None,
             last_words: BTreeMap::new(),
+            dropped: 0,
             wires_begun: 0,
             wanted: false,
             attempt: 0,
@@ -178,6 +188,7 @@ impl Client {
             start: None,
             scene_done: 0,
             steps_done: 0,
+            finished: false,
             held: None,
             free_since: 0,
             next_op: 1,
@@ -194,25 +205,25 @@ impl Client {
 
     /// Whoever is there at the recording's beginning comes before the clock starts.
     fn gather(&mut self, room: &mut Room) {
-        let first = self.score.tracks[self.part.person].steps.first();
+        let first = self.part.steps().first();
         let there = first.is_some_and(|step| step.at == 0 && matches!(step.action, Action::Join));
         self.steps_done = usize::from(there);
-        if there || self.sets_the_scene() {
+        if !there && !self.sets_the_scene() {
+            self.course.end_arrival();
+        } else if self.course.has_come() {
             self.belongs(true, room);
             self.rest = Rest::Waiting { until: 0 };
         }
     }
 
     fn belongs(&mut self, now: bool, room: &mut Room) {
-        match (std::mem::replace(&mut self.wanted, now), now) {
-            (false, true) => room.present += 1,
-            (true, false) => room.present -= 1,
-            _ => {}
+        if std::mem::replace(&mut self.wanted, now) != now {
+            room.belongs(self.who, now);
         }
     }
 
     fn sets_the_scene(&self) -> bool {
-        self.part.sets_the_scene() && self.scene_done < self.score.scene.len()
+        self.part.sets_the_scene() && self.scene_done < self.part.score().scene.len()
     }
 
     // ---- what the carrier asks ----------------------------------------------------------------------------------
@@ -228,6 +239,7 @@ impl Client {
         match [&self.wire, &self.next].into_iter().flatten().find(|other| other.id == wire) {
             Some(Wire { phase: Phase::Connecting, .. }) => Wish::Connect,
             Some(_) => Wish::Keep,
+            None if wire <= self.dropped => Wish::Drop,
             None => Wish::HangUp,
         }
     }
@@ -241,7 +253,10 @@ impl Client {
         };
         let wires = [&self.wire, &self.next].into_iter().flatten().filter_map(Wire::alarm).min();
         let gives_up = self.outside_since.map(|(since, _)| since + self.patience);
-        [waiting, wires, gives_up, self.next_due(), self.move_at].into_iter().flatten().min()
+        [waiting, wires, gives_up, self.next_due(), self.move_at, self.course_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn next_outgoing(&mut self, wire: u32) -> Option<Bytes> {
@@ -258,7 +273,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let over = self.is_over();
         let ready = !self.wanted || (self.is_inside() && !self.sets_the_scene() && self.pending.is_empty());
-        let played = self.steps_done >= self.steps() && self.pending.is_empty();
+        let played = self.finished && self.course.has_come() && self.pending.is_empty();
         let settled = self.is_inside() || (self.wire.is_none() && self.rest == Rest::Away);
         Status { ready: ready || over, done: over || (played && settled), over }
     }
@@ -266,6 +281,12 @@ impl Client {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.wire.is_none() && self.rest == Rest::Over
+    }
+
+    /// Whether it reads less than it could.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.course.slow
     }
 
     #[must_use]
@@ -281,16 +302,13 @@ impl Client {
         [&mut self.wire, &mut self.next].into_iter().flatten().find(|wire| wire.id == id)
     }
 
-    fn steps(&self) -> usize {
-        self.score.tracks[self.part.person].steps.len()
-    }
-
     fn next_planned(&self) -> Option<Micros> {
         match self.held {
             Some(Hold::Answer) => None,
             Some(Hold::Other(at)) => Some(at),
+            None if self.finished || self.course.vacant => None,
             None => {
-                let step = self.score.tracks[self.part.person].steps.get(self.steps_done)?;
+                let step = self.part.steps().get(self.steps_done)?;
                 Some(self.start? + self.part.planned(step.at))
             }
         }
@@ -311,14 +329,16 @@ impl Client {
 
     /// Whatever is still to come does not.
     pub fn cut_short(&mut self) {
-        self.steps_done = self.steps();
-        self.scene_done = self.score.scene.len();
+        self.finished = true;
+        self.scene_done = self.part.score().scene.len();
         self.held = None;
+        self.course.end();
     }
 
     /// It is time for something.
     pub fn tick(&mut self, now: Micros, room: &mut Room) {
         self.give_up_the_dead(now, room);
+        self.live(now, room);
         if let Some((since, _)) = self.outside_since.filter(|(since, _)| now >= since + self.patience) {
             return self.stranded(now, since, room);
         }
@@ -338,101 +358,6 @@ impl Client {
         self.retry(now, room);
         self.play(now, room);
         self.report(room);
-    }
-
-    fn begin_wire(&mut self) -> Wire {
-        self.wires_begun += 1;
-        Wire::new(self.wires_begun)
-    }
-
-    fn give_up_the_dead(&mut self, now: Micros, room: &mut Room) {
-        for wire in self.wires() {
-            let deadline = self.wire_mut(wire).and_then(|wire| wire.deadline());
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                self.ended(now, wire, By::Loss, None, room);
-            }
-        }
-    }
-
-    /// A connection that it wished for is there; the handshakes took so long.
-    pub fn connected(&mut self, now: Micros, id: u32, took: Micros, room: &mut Room) {
-        room.times().connect.record(took);
-        room.counts.connections_opened += 1;
-        room.note(now, || Entry::Opened { client: self.id, connection: id });
-        let Some(wire) = self.wire_mut(id) else { return };
-        wire.opened(now);
-        let guest = Some(Guest { name: self.part.name(&self.score).to_string() });
-        let hello = Hello { client: self.id, resume: self.resume.clone(), token: None, guest };
-        self.say(id, Some(HELLO), &Request::Hello(hello));
-    }
-
-    pub fn connect_failed(&mut self, now: Micros, id: u32, room: &mut Room) {
-        room.counts.connections_failed += 1;
-        self.let_go(id, room);
-        self.back_off(now);
-        self.report(room);
-    }
-
-    /// A connection is gone; `code` is what the server closed it with.
-    pub fn lost(&mut self, now: Micros, id: u32, code: Option<u16>, room: &mut Room) {
-        let code = self.wire_mut(id).and_then(|wire| wire.closing.take()).or(code);
-        let by = if code.is_some() { By::Server } else { By::Loss };
-        self.ended(now, id, by, code, room);
-    }
-
-    /// Ended by the other side, or given up.
-    fn ended(&mut self, now: Micros, id: u32, by: By, code: Option<u16>, room: &mut Room) {
-        let was_main = self.wire.as_ref().is_some_and(|wire| wire.id == id);
-        if self.wire_mut(id).is_none() || self.is_over() {
-            return;
-        }
-        let moving = self.move_at.is_some() || self.next.is_some();
-        let inside = self.is_inside();
-        room.counts.connections_lost += 1;
-        room.note(now, || Entry::Closed { client: self.id, connection: id, by, code });
-        self.let_go(id, room);
-        if was_main && inside {
-            let reason = match code {
-                _ if moving => Reason::Told,
-                Some(_) => Reason::Closed,
-                None => Reason::Lost,
-            };
-            self.disturbed(now, reason);
-        }
-        if was_main {
-            self.wire = self.next.take();
-            self.move_at = None;
-        }
-        match CloseCode::verdict(code.unwrap_or_default()) {
-            Reconnect::Never => {
-                return self.dismissed(now, room, &format!("closed with {}", code.unwrap_or_default()));
-            }
-            Reconnect::Now if self.attempt == 0 => {
-                self.attempt = 1;
-                self.come_back(now);
-            }
-            Reconnect::FromScratch => {
-                room.oracle.forget(self.who);
-                self.back_off(now);
-            }
-            Reconnect::AfterRefresh => {
-                // A guest's new token is a new guest.
-                self.resume = None;
-                self.back_off(now);
-            }
-            Reconnect::Now | Reconnect::WithJitter => self.back_off(now),
-        }
-        self.report(room);
-    }
-
-    /// It is not in the room any more, or soon over another connection.
-    fn disturbed(&mut self, now: Micros, reason: Reason) {
-        self.outside_since = self.outside_since.or(Some((now, reason)));
-        for pending in self.pending.values_mut() {
-            pending.disturbed = pending.disturbed.or(Some(reason));
-            // After the next join everything goes out again anyway.
-            pending.retry_at = None;
-        }
     }
 
     pub fn received(&mut self, now: Micros, id: u32, bytes: &[u8], room: &mut Room) {
@@ -474,73 +399,19 @@ impl Client {
         }
         room.counts.frames_sent += std::mem::take(&mut self.frames_sent);
         room.counts.bytes_sent += std::mem::take(&mut self.bytes_sent);
-        self.gaps.record(&mut room.times());
+        self.record_gaps(room);
         self.rest = Rest::Over;
+    }
+
+    fn record_gaps(&mut self, room: &mut Room) {
+        let gaps = std::mem::take(&mut self.gaps);
+        if room.measures(self.who) {
+            gaps.record(&mut room.times());
+        }
     }
 
     fn report(&self, room: &mut Room) {
         room.set_status(self.who, self.status());
-    }
-
-    /// Ends a connection by itself.
-    fn hang_up(&mut self, now: Micros, id: u32, room: &mut Room) {
-        room.note(now, || Entry::Closed { client: self.id, connection: id, by: By::Client, code: None });
-        self.let_go(id, room);
-    }
-
-    fn hang_up_all(&mut self, now: Micros, room: &mut Room) {
-        for wire in self.wires() {
-            self.hang_up(now, wire, room);
-        }
-        self.move_at = None;
-    }
-
-    /// The connection is no longer one of its own; what it had to say over it is kept.
-    fn let_go(&mut self, id: u32, room: &mut Room) {
-        let slot = [&mut self.wire, &mut self.next].into_iter();
-        let Some(wire) = slot.into_iter().find_map(|slot| slot.take_if(|wire| wire.id == id)) else { return };
-        room.oracle.outside(Stream { who: self.who, connection: id });
-        if wire.is_inside() {
-            room.inside -= 1;
-        }
-        // One is enough: a clone that hangs up without anybody to carry its last words has none.
-        self.last_words.retain(|_, words| !words.is_empty());
-        self.last_words.insert(id, wire.outgoing);
-    }
-
-    fn back_off(&mut self, now: Micros) {
-        let most = BACKOFF.saturating_mul(1 << self.attempt.min(16)).min(BACKOFF_MAX);
-        self.attempt += 1;
-        let at = now + self.rng.random_range(0..=most);
-        self.come_back(at);
-    }
-
-    /// A connection is gone; another one takes its place then, unless it is there already.
-    fn come_back(&mut self, at: Micros) {
-        if self.is_inside() {
-            self.move_at = Some(at);
-        } else if self.wire.is_none() && self.wanted {
-            self.rest = Rest::Waiting { until: at };
-        }
-    }
-
-    fn stranded(&mut self, now: Micros, since: Micros, room: &mut Room) {
-        let seconds = (now - since) / SECOND;
-        room.oracle.stranded(self.who, &format!("not back in the room after {seconds} s"));
-        self.withdraw(now, room);
-    }
-
-    fn dismissed(&mut self, now: Micros, room: &mut Room, why: &str) {
-        room.oracle.dismissed(self.who, why);
-        self.withdraw(now, room);
-    }
-
-    fn withdraw(&mut self, now: Micros, room: &mut Room) {
-        self.belongs(false, room);
-        self.hang_up_all(now, room);
-        self.outside_since = None;
-        self.rest = Rest::Over;
-        self.report(room);
     }
 
     // ---- what it says -------------------------------------------------------------------------------------------

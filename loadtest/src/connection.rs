@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use enfilade_proto::{
     ClientId, CloseCode as CloseVerdict, Codec, Guest, Hello, Join, Joined, Reconnect, Request, Retry,
-    ServerFrame, ServerMessage, Welcome,
+    ServerFrame, ServerMessage, User, UserId, Welcome,
 };
 use futures_util::{Sink, Stream};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, CloseCode, Limits, Message, WebSocketStream};
 
@@ -74,11 +74,23 @@ impl Socket {
     /// # Errors
     /// When there is no server, or none of ours.
     pub async fn open(target: &Target, codec: Codec) -> Result<Self, ConnectError> {
-        timeout(CONNECT_TIMEOUT, Self::handshake(target, codec)).await.unwrap_or(Err(ConnectError::Timeout))
+        Self::open_with(target, codec, None).await
     }
 
-    async fn handshake(target: &Target, codec: Codec) -> Result<Self, ConnectError> {
-        let tcp = TcpStream::connect((target.host(), target.port())).await?;
+    /// The same with a receive buffer of this size.
+    ///
+    /// # Errors
+    /// When there is no server, or none of ours.
+    pub async fn open_with(target: &Target, codec: Codec, buffer: Option<u32>) -> Result<Self, ConnectError> {
+        let handshake = Self::handshake(target, codec, buffer);
+        timeout(CONNECT_TIMEOUT, handshake).await.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    async fn handshake(target: &Target, codec: Codec, buffer: Option<u32>) -> Result<Self, ConnectError> {
+        let tcp = match buffer {
+            None => TcpStream::connect((target.host(), target.port())).await?,
+            Some(buffer) => connect_narrow(target, buffer).await?,
+        };
         tcp.set_nodelay(true)?;
         let subprotocol = codec.subprotocol();
         let (stream, response) = ClientBuilder::from_uri(target.socket())
@@ -102,21 +114,10 @@ impl Socket {
         cx: &mut Context<'_>,
         mut outgoing: impl FnMut() -> Option<Bytes>,
     ) -> Poll<Incoming> {
-        let codec = self.codec;
+        if let Poll::Ready(ended) = self.poll_write(cx, &mut outgoing) {
+            return Poll::Ready(ended);
+        }
         let mut stream = Pin::new(&mut self.stream);
-        while let Poll::Ready(ready) = stream.as_mut().poll_ready(cx) {
-            let frame = match ready {
-                Ok(()) => outgoing(),
-                Err(error) => return Poll::Ready(ended(&error)),
-            };
-            let Some(frame) = frame else { break };
-            if let Err(error) = stream.as_mut().start_send(message(codec, frame)) {
-                return Poll::Ready(ended(&error));
-            }
-        }
-        if let Poll::Ready(Err(error)) = stream.as_mut().poll_flush(cx) {
-            return Poll::Ready(ended(&error));
-        }
         loop {
             match stream.as_mut().poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -134,6 +135,30 @@ impl Socket {
         }
     }
 
+    /// Writes what `outgoing` yields and reads nothing. Ready when it cannot.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut outgoing: impl FnMut() -> Option<Bytes>,
+    ) -> Poll<Incoming> {
+        let codec = self.codec;
+        let mut stream = Pin::new(&mut self.stream);
+        while let Poll::Ready(ready) = stream.as_mut().poll_ready(cx) {
+            let frame = match ready {
+                Ok(()) => outgoing(),
+                Err(error) => return Poll::Ready(ended(&error)),
+            };
+            let Some(frame) = frame else { break };
+            if let Err(error) = stream.as_mut().start_send(message(codec, frame)) {
+                return Poll::Ready(ended(&error));
+            }
+        }
+        match stream.as_mut().poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(ended(&error)),
+            _ => Poll::Pending,
+        }
+    }
+
     /// Writes the rest and says goodbye; whoever does not answer in time is left without.
     pub async fn close(mut self, mut outgoing: impl FnMut() -> Option<Bytes>) {
         use futures_util::SinkExt as _;
@@ -147,6 +172,15 @@ impl Socket {
         // Whether the other side still listened makes no difference now.
         let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
     }
+}
+
+/// Connects with a receive buffer of this size. It has to be set before.
+async fn connect_narrow(target: &Target, buffer: u32) -> std::io::Result<TcpStream> {
+    let mut addresses = tokio::net::lookup_host((target.host(), target.port())).await?;
+    let address = addresses.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(buffer)?;
+    socket.connect(address).await
 }
 
 fn message(codec: Codec, frame: Bytes) -> Message {
@@ -169,6 +203,7 @@ fn ended(error: &tokio_websockets::Error) -> Incoming {
 pub struct Visit {
     pub socket: Socket,
     pub welcome: Welcome,
+    pub user: UserId,
     pub joined: Joined,
     /// What came in the same frame after the answer to `join`.
     pub rest: Vec<ServerFrame>,
@@ -185,13 +220,14 @@ impl Visit {
         join: Join,
     ) -> Result<Self, ConnectError> {
         let mut socket = Socket::open(target, codec).await?;
-        let hello = Hello { client, resume: None, token: None, guest: Some(guest) };
+        let hello = Hello { guest: Some(guest), ..Hello::new(client) };
         let (welcome, _) = socket.ask(1, &Request::Hello(hello)).await?;
         let (joined, rest) = socket.ask(2, &Request::Join(join)).await?;
         match (welcome, joined) {
-            (ServerMessage::Welcome(welcome), ServerMessage::Joined(joined)) => {
-                Ok(Self { socket, welcome, joined: *joined, rest })
-            }
+            (
+                ServerMessage::Welcome(welcome @ Welcome { user: Some(User { id: user, .. }), .. }),
+                ServerMessage::Joined(joined),
+            ) => Ok(Self { socket, welcome, user, joined: *joined, rest }),
             (welcome, joined) => Err(ConnectError::Malformed(format!("{welcome:?}, then {joined:?}"))),
         }
     }

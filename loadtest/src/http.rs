@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use enfilade_proto::{LoggedOp, Position, RoomId, Seq, Snapshot};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -131,6 +131,29 @@ pub async fn snapshot(target: &Target, room: RoomId, link: Option<&str>) -> Resu
     call(target, Method::GET, &format!("/api/v1/rooms/{room}/snapshot"), link, String::new()).await
 }
 
+/// What a server answers as text.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn text(target: &Target, path: &str) -> Result<String, ApiError> {
+    let (_, body) = ask(target, Method::GET, path, &[], String::new()).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Posts a body with headers of one's own; the answer, and its headers.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn post<T: DeserializeOwned>(
+    target: &Target,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<(T, HeaderMap), ApiError> {
+    let (headers, body) = ask(target, Method::POST, path, headers, body).await?;
+    Ok((read(Method::POST, path, &body)?, headers))
+}
+
 async fn call<T: DeserializeOwned>(
     target: &Target,
     method: Method,
@@ -138,16 +161,36 @@ async fn call<T: DeserializeOwned>(
     link: Option<&str>,
     body: String,
 ) -> Result<T, ApiError> {
+    let link = link.map(|link| ("enfilade-link", link));
+    let (_, body) = ask(target, method.clone(), path, link.as_slice(), body).await?;
+    read(method, path, &body)
+}
+
+fn read<T: DeserializeOwned>(method: Method, path: &str, body: &[u8]) -> Result<T, ApiError> {
+    let malformed = |error: serde_json::Error| ApiError::Malformed {
+        method,
+        path: path.to_owned(),
+        problem: error.to_string(),
+    };
+    serde_json::from_slice(body).map_err(malformed)
+}
+
+async fn ask(
+    target: &Target,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<(HeaderMap, Bytes), ApiError> {
     let unreachable = |problem: String| ApiError::Unreachable(target.clone(), problem);
-    let exchange = exchange(target, &method, path, link, body);
+    let exchange = exchange(target, &method, path, headers, body);
     let answered = timeout(TIMEOUT, exchange).await.map_err(|_| unreachable("no answer in 30 s".into()))?;
-    let (status, body) = answered.map_err(unreachable)?;
-    let path = path.to_owned();
+    let (status, headers, body) = answered.map_err(unreachable)?;
     if !status.is_success() {
         let body: String = String::from_utf8_lossy(&body).chars().take(300).collect();
-        return Err(ApiError::Refused { method, path, status, body });
+        return Err(ApiError::Refused { method, path: path.to_owned(), status, body });
     }
-    serde_json::from_slice(&body).map_err(|e| ApiError::Malformed { method, path, problem: e.to_string() })
+    Ok((headers, body))
 }
 
 /// One connection a request: there are few, and none of them is measured.
@@ -155,9 +198,9 @@ async fn exchange(
     target: &Target,
     method: &Method,
     path: &str,
-    link: Option<&str>,
+    headers: &[(&str, &str)],
     body: String,
-) -> Result<(StatusCode, Bytes), String> {
+) -> Result<(StatusCode, HeaderMap, Bytes), String> {
     let tcp = TcpStream::connect((target.host(), target.port())).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.map_err(|e| e.to_string())?;
@@ -166,17 +209,16 @@ async fn exchange(
         .uri(target.path(path))
         .header(header::HOST, target.authority())
         .header(header::CONTENT_TYPE, "application/json");
-    if let Some(link) = link {
-        request = request.header("enfilade-link", link);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|e| e.to_string())?;
     // It owns the sender: the connection ends when the exchange does.
     let answer = async move {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let status = response.status();
-        let body =
-            Limited::new(response.into_body(), BODY_BYTES).collect().await.map_err(|e| e.to_string())?;
-        Ok((status, body.to_bytes()))
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|e| e.to_string())?;
+        Ok((head.status, head.headers, body.to_bytes()))
     };
     // The connection is driven beside the exchange. How it ends, the exchange says.
     let (answer, _) = tokio::join!(answer, connection);

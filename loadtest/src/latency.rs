@@ -45,9 +45,21 @@ impl Times {
         self.0.max() as f64 / MILLISECOND as f64
     }
 
+    /// Of microseconds.
     #[must_use]
-    pub fn mean(&self) -> f64 {
-        if self.0.is_empty() { 0.0 } else { self.0.mean() / MILLISECOND as f64 }
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
+    /// What was recorded since it was like `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut new = self.0.clone();
+        match new.subtract(&earlier.0) {
+            Ok(()) => Self(new),
+            // It was never like that.
+            Err(_) => self.clone(),
+        }
     }
 }
 
@@ -93,6 +105,7 @@ pub struct NodeTimes {
 const NODES: usize = 32;
 
 impl Latencies {
+    /// By the names that they have in results.
     #[must_use]
     pub fn classes(&self) -> Vec<(&'static str, &Times)> {
         let [told, closed, lost] = &self.outside;
@@ -101,12 +114,12 @@ impl Latencies {
             ("connect", &self.connect),
             ("hello", &self.hello),
             ("join", &self.join),
-            ("op_accepted", &self.accepted),
-            ("op_visible_first", &self.first),
-            ("op_visible_median", &self.median),
-            ("op_visible_last", &self.last),
-            ("op_visible_each", &self.each),
-            ("signal_visible", &self.signal),
+            ("ack", &self.accepted),
+            ("first", &self.first),
+            ("median", &self.median),
+            ("last", &self.last),
+            ("each", &self.each),
+            ("signal", &self.signal),
             ("gap_told", told),
             ("gap_closed", closed),
             ("gap_lost", lost),
@@ -115,7 +128,7 @@ impl Latencies {
             ("wait_lost", waited_lost),
             ("wait_undisturbed", &self.waited_undisturbed),
             ("room_standstill", &self.standstill),
-            ("send_lag", &self.lag),
+            ("lag", &self.lag),
         ]
     }
 

@@ -195,6 +195,15 @@ impl Oracle {
         }
     }
 
+    /// The client is gone for good and will not hear what became of the op. The room may have it, once, or not.
+    pub fn abandoned(&mut self, who: Who, op_id: u64) {
+        let Some(record) = record(&mut self.members, who, op_id) else { return };
+        if record.fate == Fate::Unanswered {
+            record.fate = Fate::Abandoned;
+            self.unanswered -= 1;
+        }
+    }
+
     pub fn extra_reply(&mut self, who: Who, id: u32) {
         self.convict(Kind::ExtraReply, who, || format!("a reply to request {id}, which is not open"));
     }

@@ -7,19 +7,15 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use enfilade_proto::board::{Area, Element, Elements, Line, Move, Note, Some1, Stroke, Writing};
 use enfilade_proto::{
-    ClientId, Codec, DisplayName, ElementId, Guest, Join, LoggedOp, Member, Op, Pong, Presence, Request,
-    RoomId, Seq, ServerMessage, SignalOut, Snapshot, UserId,
+    ClientId, Codec, DisplayName, Guest, Join, LoggedOp, Member, Pong, Presence, Request, RoomId, Seq,
+    ServerMessage, SignalOut, Snapshot, UserId,
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Micros};
 use crate::connection::{ConnectError, Incoming, Visit};
-use crate::frames::MARK;
-use crate::replica::Replica;
-use crate::session::{Event, Header, MAX_PEOPLE, SessionWriter, Title, What};
+use crate::session::{Event, Header, Local, MAX_PEOPLE, SessionWriter, Title, What};
 use crate::target::Target;
 
 #[derive(Clone, Debug)]
@@ -113,9 +109,7 @@ struct Scribe {
     own: ClientId,
     people: HashMap<ClientId, Person>,
     names: HashMap<UserId, DisplayName>,
-    elements: HashMap<ElementId, ElementId>,
-    /// The recording's numbers of ops, by their seqs in the room.
-    numbers: HashMap<Seq, Seq>,
+    local: Local,
     seq: Seq,
     ops: u64,
     signals: u64,
@@ -136,8 +130,7 @@ impl Scribe {
             own,
             people: HashMap::new(),
             names: HashMap::new(),
-            elements: HashMap::new(),
-            numbers: HashMap::new(),
+            local: Local::default(),
             seq: Seq(0),
             ops: 0,
             signals: 0,
@@ -146,19 +139,9 @@ impl Scribe {
         }
     }
 
-    /// What lies on the board, from the bottom of the pile to the top.
     fn scene(&mut self, snapshot: Option<&Snapshot>, ops: &[LoggedOp]) -> io::Result<()> {
-        let elements = snapshot.and_then(|snapshot| snapshot.elements.as_ref());
-        let mut replica = Replica::from_elements(elements.map_or(&[][..], |elements| &elements.0));
-        let before = snapshot.map_or(Seq(0), |snapshot| snapshot.seq);
-        for (i, op) in ops.iter().enumerate() {
-            replica.apply(Seq(before.0 + 1 + i as u64), op.author, &op.op);
-        }
-        for element in replica.pile().into_iter().filter(|element| element.deleted_by.is_none()) {
-            let local = self.element(&element.element);
-            for op in add(element, local).into_iter().flatten() {
-                self.writer.event(&Event { at: 0, what: What::Scene(op) })?;
-            }
+        for op in self.local.scene(snapshot, ops) {
+            self.writer.event(&Event { at: 0, what: What::Scene(op) })?;
         }
         Ok(())
     }
@@ -207,11 +190,11 @@ impl Scribe {
         }
         self.seq = seq;
         let Some(person) = self.person(now, op.client, op.author)? else { return Ok(()) };
-        let Some(local) = self.localise(&op.op) else {
+        let Some(local) = self.local.op(&op.op) else {
             self.left_out += 1;
             return Ok(());
         };
-        self.numbers.insert(seq, self.writer.next_number());
+        self.local.numbered(seq, self.writer.next_number());
         self.ops += 1;
         self.writer.event(&Event { at: now, what: What::Op { person, op: local } })
     }
@@ -223,14 +206,7 @@ impl Scribe {
         let Some(person) = self.person(now, signal.client, signal.author)? else { return Ok(()) };
         self.signals += 1;
         let (key, mut body) = (signal.key, signal.body);
-        if let Some(fields) = body.as_object_mut() {
-            fields.remove(MARK);
-            let element =
-                fields.get("element").and_then(Value::as_str).and_then(|id| ElementId::new(id).ok());
-            if let Some(element) = element.filter(|_| key.starts_with("stroke.")) {
-                fields.insert("element".into(), self.element(&element).as_str().into());
-            }
-        }
+        self.local.signal(&key, &mut body);
         self.writer.event(&Event { at: now, what: What::Signal { person, key, body } })
     }
 
@@ -277,81 +253,6 @@ impl Scribe {
         }
         Ok(Some(number))
     }
-
-    fn element(&mut self, id: &ElementId) -> ElementId {
-        let next = self.elements.len() + 1;
-        #[expect(clippy::expect_used, reason = "a letter and a number")]
-        let local = || ElementId::new(&format!("e{next}")).expect("an element id");
-        self.elements.entry(id.clone()).or_insert_with(local).clone()
-    }
-
-    /// The op with the recording's own ids. None if it cannot be repeated.
-    fn localise(&mut self, op: &Op) -> Option<Op> {
-        let mut op = op.clone();
-        match &mut op {
-            Op::AddStroke(Stroke { element, .. })
-            | Op::AddLine(Line { element, .. })
-            | Op::AddArrow(Line { element, .. })
-            | Op::AddRectangle(Area { element, .. })
-            | Op::AddEllipse(Area { element, .. })
-            | Op::AddText(Writing { element, .. })
-            | Op::AddNote(Note { element, .. }) => *element = self.element(element),
-            Op::Change(change) => change.element = self.element(&change.element),
-            Op::Move(change) => change.elements = self.list(&change.elements)?,
-            Op::Restyle(change) => change.elements = self.list(&change.elements)?,
-            Op::Reorder(change) => change.elements = self.list(&change.elements)?,
-            Op::Delete(Elements { elements }) => *elements = self.list(elements)?,
-            Op::Restore(restore) => restore.deleted_by = *self.numbers.get(&restore.deleted_by)?,
-            Op::Clear(_) => {}
-            Op::Forget(_) => return None,
-        }
-        Some(op)
-    }
-
-    fn list(&mut self, elements: &Some1<ElementId>) -> Option<Some1<ElementId>> {
-        Some1::new(elements.as_slice().iter().map(|id| self.element(id)).collect())
-    }
-}
-
-/// The ops that bring about an element of a snapshot: its addition, and where it was moved to.
-fn add(element: &Element, id: ElementId) -> [Option<Op>; 2] {
-    use enfilade_proto::board::ShapeType;
-    let (color, fill) = (element.color, element.fill.filter(|fill| fill.rgba() != 0));
-    let added = match element.shape {
-        ShapeType::Stroke => element.width.zip(element.points.clone()).map(|(width, points)| {
-            let pressure = element.pressure.clone();
-            Op::AddStroke(Stroke { element: id.clone(), color, width, points, pressure })
-        }),
-        ShapeType::Line | ShapeType::Arrow => {
-            element.width.zip(element.from).zip(element.to).map(|((width, from), to)| {
-                let line = Line { element: id.clone(), color, width, from, to };
-                if element.shape == ShapeType::Line { Op::AddLine(line) } else { Op::AddArrow(line) }
-            })
-        }
-        ShapeType::Rectangle | ShapeType::Ellipse => {
-            element.width.zip(element.bounds).map(|(width, bounds)| {
-                let area = Area { element: id.clone(), color, width, fill, bounds };
-                if element.shape == ShapeType::Rectangle {
-                    Op::AddRectangle(area)
-                } else {
-                    Op::AddEllipse(area)
-                }
-            })
-        }
-        ShapeType::Text => {
-            element.size.zip(element.from).zip(element.text.clone()).map(|((size, from), text)| {
-                Op::AddText(Writing { element: id.clone(), color, size, from, text })
-            })
-        }
-        ShapeType::Note => element
-            .bounds
-            .zip(element.text.clone())
-            .map(|(bounds, text)| Op::AddNote(Note { element: id.clone(), color, bounds, text })),
-    };
-    let moved = element.offset.filter(|_| added.is_some()).and_then(|offset| {
-        Some(Op::Move(Move { elements: Some1::new(vec![id])?, offsets: Some1::new(vec![offset])? }))
-    });
-    [added, moved]
 }
 
 #[cfg(test)]
@@ -364,6 +265,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::replica::Replica;
     use crate::session::{Recorded, read_session};
 
     const ADA: u128 = 1;

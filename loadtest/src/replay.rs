@@ -1,93 +1,51 @@
 //! A replay: gathers the clones, starts the clock, lets them play, waits until all is quiet, and judges.
 
 mod drive;
+mod following;
 mod newcomer;
+mod options;
+mod outcome;
+mod rooms;
+mod seconds;
+mod servers;
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use enfilade_proto::{ClientId, Codec, RoomId, Seq};
+use enfilade_proto::{ClientId, Seq};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use self::drive::{Carrier, Stage};
-use crate::client::{Client, Manner};
+use self::following::{Following, SoFar};
+pub use self::options::{Options, ReplayError, RoomChoice};
+pub use self::outcome::{Generator, Outcome, RoomState, Setup};
+use self::rooms::{judge, open_rooms};
+pub use self::seconds::Seconds;
+use crate::client::{Client, Life, Manner};
 use crate::clock::{Clock, Micros, SECOND, micros};
-use crate::clones::{Layout, Part, cast};
-use crate::http::{self, ApiError};
-use crate::journal::{Entry, Journal, ShownState};
+use crate::clones::Part;
+use crate::crowd::{Arrival, Habits};
+use crate::ensemble::{Layout, cast};
+use crate::http;
+use crate::journal::Journal;
 use crate::latency::Latencies;
-use crate::oracle::{Seen, Violations};
-use crate::report::{NodeResult, Report, RoomResult, Setup, Usage};
+use crate::mix::Mix;
+use crate::oracle::Seen;
+use crate::result::{Second, Verdict};
 use crate::room::{Counts, Room};
-use crate::score::Score;
-use crate::session::Recorded;
 use crate::target::Target;
+use crate::usage;
 
-/// Handshakes under way at once.
+/// Handshakes under way at once while the clones gather.
 const HANDSHAKES: usize = 64;
 /// From the last clone's arrival to the recording's time 0.
 const LEAD: Micros = SECOND / 5;
 /// How long a room may take to clear up after everybody has left.
 const AFTERMATH: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(50);
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The nodes, or one load balancer before them. Clones are spread over them in turn.
-    pub targets: Vec<Target>,
-    pub clones: usize,
-    pub rooms: RoomChoice,
-    pub speed: f64,
-    pub codec: Codec,
-    pub seed: u64,
-    /// Clones start up to this much late.
-    pub jitter: Duration,
-    /// How long everybody may take to come in.
-    pub gather: Duration,
-    /// How long it may take after the last event until everybody has seen everything.
-    pub settle: Duration,
-    /// How long whoever was thrown out tries to come back, and how long the run waits for answers in the end.
-    pub patience: Duration,
-    /// A 99th percentile of the generator's own lag above this makes the run invalid.
-    pub max_lag: Duration,
-    pub journal: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug)]
-pub enum RoomChoice {
-    /// So many new boards.
-    Fresh(usize),
-    Existing {
-        room: RoomId,
-        link: Option<String>,
-    },
-}
-
-impl RoomChoice {
-    fn count(&self) -> usize {
-        match self {
-            Self::Fresh(count) => *count,
-            Self::Existing { .. } => 1,
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    #[error("{0}")]
-    Usage(&'static str),
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    #[error("of {clones} clones {missing} did not get in within {seconds} s; {why}")]
-    NotGathered { clones: usize, missing: usize, seconds: u64, why: String },
-    #[error("the journal cannot be written: {0}")]
-    Journal(#[source] io::Error),
-}
 
 /// How a run is going.
 #[derive(Clone, Debug)]
@@ -98,7 +56,8 @@ pub struct Progress {
     pub clones: usize,
     pub inside: u32,
     pub counts: Counts,
-    pub accepted_p99_ms: f64,
+    /// The latest second of those that play.
+    pub second: Option<Second>,
     pub lag_p99_ms: f64,
     pub violations: u64,
 }
@@ -119,16 +78,17 @@ fn lock_times(times: &Mutex<Latencies>) -> MutexGuard<'_, Latencies> {
 /// # Errors
 /// When the options make no sense, or the clones cannot even come in.
 pub async fn replay(
-    session: Recorded,
+    mix: impl Into<Mix>,
     options: &Options,
     interrupted: impl Future<Output = ()>,
     mut progress: impl FnMut(&Progress),
-) -> Result<Report, ReplayError> {
-    check(options)?;
+) -> Result<Outcome, ReplayError> {
+    options.check()?;
     let clock = Clock::start();
     let journal = options.journal.as_deref().map(|path| Journal::create(path, clock));
     let journal = journal.transpose().map_err(ReplayError::Journal)?;
-    let mut run = Run::prepare(session, options, clock, journal.map(Arc::new)).await?;
+    let mix = Arc::new(mix.into());
+    let mut run = Run::prepare(mix, options, clock, journal.map(Arc::new)).await?;
     let mut interrupted = std::pin::pin!(interrupted);
     run.gather(&mut progress).await?;
     let start = run.start();
@@ -141,26 +101,9 @@ pub async fn replay(
     run.report(seconds, cut)
 }
 
-fn check(options: &Options) -> Result<(), ReplayError> {
-    let rooms = options.rooms.count();
-    if options.targets.is_empty() {
-        return Err(ReplayError::Usage("there has to be a server"));
-    }
-    if !(1..=19_000).contains(&options.clones) {
-        return Err(ReplayError::Usage("a process plays 1 to 19000 clones"));
-    }
-    if !(1..=options.clones).contains(&rooms) {
-        return Err(ReplayError::Usage("there are at least one room and at most as many as clones"));
-    }
-    if !(0.01..=1000.0).contains(&options.speed) {
-        return Err(ReplayError::Usage("the speed is 0.01 to 1000"));
-    }
-    Ok(())
-}
-
 struct Run<'a> {
     options: &'a Options,
-    score: Arc<Score>,
+    mix: Arc<Mix>,
     rooms: Vec<Shared>,
     carrier: Arc<Carrier>,
     stage: watch::Sender<Stage>,
@@ -170,25 +113,33 @@ struct Run<'a> {
     /// Where each room had a hole a while ago.
     holes: Vec<Option<Seq>>,
     last_progress: Micros,
+    /// Of what is played.
+    length: Micros,
     planned_end: Micros,
-    cpu_before: f64,
+    cpu_before: Micros,
+    following: Following,
+    /// By the calendar.
+    started: SystemTime,
 }
 
 impl<'a> Run<'a> {
     async fn prepare(
-        session: Recorded,
+        mix: Arc<Mix>,
         options: &'a Options,
         clock: Clock,
         journal: Option<Arc<Journal>>,
     ) -> Result<Self, ReplayError> {
-        let score = Arc::new(Score::new(session));
         let times = Arc::new(Mutex::new(Latencies::default()));
-        let rooms = open_rooms(&score, options, &times, journal.as_ref()).await?;
+        let rooms = open_rooms(&mix, options, &times, journal.as_ref()).await?;
         let carrier = Carrier {
             targets: options.targets.clone(),
             codec: options.codec,
             clock,
-            handshakes: Semaphore::new(HANDSHAKES),
+            handshakes: Semaphore::new(match options.crowd.arrival {
+                Arrival::Gathered => HANDSHAKES,
+                // They come when they come.
+                Arrival::Within(_) => options.clones,
+            }),
         };
         let layout = Layout {
             clones: options.clones,
@@ -197,6 +148,7 @@ impl<'a> Run<'a> {
             jitter: micros(options.jitter),
             seed: options.seed,
             nonce: Uuid::new_v4().simple().to_string()[..8].to_owned(),
+            crowd: options.crowd.clone(),
         };
         let (stage, _) = watch::channel(Stage::Gathering);
         let mut run = Self {
@@ -210,23 +162,31 @@ impl<'a> Run<'a> {
             rooms,
             last_progress: 0,
             planned_end: 0,
-            cpu_before: cpu_seconds(),
-            score,
+            cpu_before: usage::own_cpu(),
+            length: 0,
+            following: Following::new(&options.pids, &options.thresholds),
+            started: SystemTime::now(),
+            mix,
         };
-        for (i, part) in cast(&run.score, &layout).into_iter().enumerate() {
-            run.spawn(i, part);
+        let parts = cast(&run.mix, &layout);
+        run.length = parts.iter().map(Part::ends).max().unwrap_or(0);
+        let habits = options.crowd.habits(options.clones, run.length, options.seed);
+        for (i, (part, habits)) in parts.into_iter().zip(habits).enumerate() {
+            run.spawn(i, part, habits);
         }
         Ok(run)
     }
 
-    fn spawn(&mut self, clone: usize, part: Part) {
+    fn spawn(&mut self, clone: usize, part: Part, habits: Habits) {
         let room = self.rooms[part.room].clone();
         // Client ids are for ever: no seed, or a second run would be mistaken for the first.
-        let id = ClientId(Uuid::new_v4());
+        let id = || ClientId(Uuid::new_v4());
+        let successors = habits.absences.iter().filter(|absence| absence.for_good).map(|_| id()).collect();
+        let life = Life { habits, successors };
         let seed = self.options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(clone as u64);
         let Options { codec, patience, .. } = *self.options;
         let manner = Manner { codec, seed, patience: micros(patience) };
-        let client = Client::new(id, part, self.score.clone(), manner, &mut lock(&room));
+        let client = Client::new(id(), part, life, manner, &mut lock(&room));
         self.clones.spawn(drive::drive(clone, client, room, self.carrier.clone(), self.stage.subscribe()));
     }
 
@@ -261,10 +221,11 @@ impl<'a> Run<'a> {
 
     fn start(&mut self) -> Micros {
         let start = self.carrier.clock.now() + LEAD;
-        let length =
-            micros(self.options.jitter) + (self.score.duration as f64 / self.options.speed) as Micros;
-        self.planned_end = start + length;
+        self.planned_end = start + self.length;
         self.stage.send_replace(Stage::Playing(start));
+        let counts = self.counts();
+        self.following.begin(start, &counts, &lock_times(&self.times));
+        self.started = SystemTime::now() + Duration::from_micros(LEAD);
         start
     }
 
@@ -287,6 +248,10 @@ impl<'a> Run<'a> {
             }
             self.fill_holes().await;
             self.tell("playing", progress);
+            if self.following.hopeless.is_some() {
+                self.stage.send_replace(Stage::Cut);
+                return false;
+            }
         }
         false
     }
@@ -347,7 +312,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn report(&self, seconds: f64, interrupted: bool) -> Result<Report, ReplayError> {
+    fn report(&self, seconds: f64, interrupted: bool) -> Result<Outcome, ReplayError> {
         let (mut counts, mut violations) = Default::default();
         let now = self.carrier.clock.now();
         let rooms = self.rooms.iter().map(|room| judge(now, &mut lock(room), &mut counts, &mut violations));
@@ -360,31 +325,38 @@ impl<'a> Run<'a> {
         let max_lag_ms = options.max_lag.as_secs_f64() * 1e3;
         let setup = Setup {
             servers: options.targets.iter().map(ToString::to_string).collect(),
-            title: self.score.header.title.clone(),
-            people: self.score.people(),
+            title: self.mix.title(),
+            people: self.mix.people(),
             clones: options.clones,
             rooms: options.rooms.count(),
             speed: options.speed,
             codec: options.codec.subprotocol(),
             seed: options.seed,
+            crowd: options.crowd.clone(),
             max_lag_ms,
         };
         let (hits, misses) = (self.sum(|room| room.frames.hits), self.sum(|room| room.frames.misses));
-        let generator = Usage {
-            cpu_seconds: cpu_seconds() - self.cpu_before,
-            memory_bytes: memory_bytes(),
+        let generator = Generator {
+            cpu_seconds: (usage::own_cpu() - self.cpu_before) as f64 / SECOND as f64,
+            memory_bytes: usage::own_memory_peak(),
             frames_shared: hits as f64 / (hits + misses).max(1) as f64,
         };
-        let verdict = Report::verdict(&violations, &counts, &times, max_lag_ms);
-        Ok(Report {
+        let verdict = Outcome::verdict(&violations, &counts, &times, max_lag_ms);
+        let verdict =
+            if self.following.hopeless.is_some() { verdict.max(Verdict::Threshold) } else { verdict };
+        Ok(Outcome {
             verdict,
             setup,
             seconds,
             counts,
-            nodes: NodeResult::all(&times),
-            latency_ms: times,
+            started: humantime::format_rfc3339_millis(self.started).to_string(),
+            times,
             violations,
             rooms,
+            series: self.following.series.clone(),
+            hopeless: self.following.hopeless.clone(),
+            servers: self.following.servers.usage(),
+            servers_stayed: self.following.servers.all_run(),
             generator,
             interrupted,
         })
@@ -419,12 +391,9 @@ impl<'a> Run<'a> {
             return;
         }
         self.last_progress = now;
-        let mut counts = Counts::default();
-        self.rooms.iter().for_each(|room| counts.merge(&lock(room).counts));
-        let (accepted_p99_ms, lag_p99_ms) = {
-            let times = lock_times(&self.times);
-            (times.accepted.percentile(99.0), times.lag.percentile(99.0))
-        };
+        let counts = self.counts();
+        self.end_second(now, &counts);
+        let lag_p99_ms = lock_times(&self.times).lag.percentile(99.0);
         let started = match *self.stage.borrow() {
             Stage::Playing(start) => start,
             _ => now,
@@ -436,10 +405,30 @@ impl<'a> Run<'a> {
             clones: self.options.clones,
             inside: self.sum(|room| u64::from(room.inside)) as u32,
             counts,
-            accepted_p99_ms,
+            second: self.following.series.seconds().last().cloned(),
             lag_p99_ms,
             violations: self.sum(|room| room.oracle.violations.total()),
         });
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.rooms.iter().for_each(|room| counts.merge(&lock(room).counts));
+        counts
+    }
+
+    fn end_second(&mut self, now: Micros, counts: &Counts) {
+        let stage = *self.stage.borrow();
+        if let Stage::Playing(start) = stage
+            && start < now
+        {
+            let [inside, violations] =
+                [self.sum(|room| u64::from(room.inside)), self.sum(|room| room.oracle.violations.total())];
+            let times = lock_times(&self.times);
+            let so_far =
+                SoFar { seconds: (now - start) as f64 / SECOND as f64, counts, times: &times, violations };
+            self.following.end_second(start, now, inside, so_far);
+        }
     }
 
     fn all(&self, test: impl Fn(&crate::room::Status) -> bool + Copy) -> bool {
@@ -449,58 +438,4 @@ impl<'a> Run<'a> {
     fn sum(&self, of: impl Fn(&Room) -> u64) -> u64 {
         self.rooms.iter().map(|room| of(&lock(room))).sum()
     }
-}
-
-async fn open_rooms(
-    score: &Score,
-    options: &Options,
-    times: &Arc<Mutex<Latencies>>,
-    journal: Option<&Arc<Journal>>,
-) -> Result<Vec<Shared>, ReplayError> {
-    let mut rooms = Vec::new();
-    for i in 0..options.rooms.count() {
-        let (id, link) = match &options.rooms {
-            RoomChoice::Existing { room, link } => (*room, link.clone()),
-            RoomChoice::Fresh(_) => {
-                let title: String =
-                    score.header.title.as_deref().unwrap_or("Replay").chars().take(50).collect();
-                let title = format!("{title} {}", i + 1);
-                let create = async |target: &Target| http::create_board(target, &title).await;
-                let created = http::any(&options.targets, create).await?;
-                (created.id, created.link)
-            }
-        };
-        if let Some(journal) = journal {
-            let alone = matches!(options.rooms, RoomChoice::Fresh(_));
-            journal.note(0, Entry::Room { room: id, link: link.clone(), alone });
-        }
-        rooms.push(Arc::new(Mutex::new(Room::new(id, link, times.clone(), journal.cloned()))));
-    }
-    Ok(rooms)
-}
-
-fn judge(now: Micros, room: &mut Room, counts: &mut Counts, violations: &mut Violations) -> RoomResult {
-    room.finish_times();
-    let result = room.oracle.finish();
-    let (id, state) = (room.id, ShownState { seq: result.seq, hash: result.hash });
-    room.note(now, || Entry::State { room: id, state });
-    counts.merge(&room.counts);
-    violations.merge(std::mem::take(&mut room.oracle.violations));
-    RoomResult { room: room.id.to_string(), seq: result.seq.0, state_hash: result.hash }
-}
-
-/// User and system time of this process; 0 where the kernel does not say.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name, which may hold anything: the 12th and 13th field, in hundredths on every Linux there is.
-    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks: u64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    ticks as f64 / 100.0
-}
-
-fn memory_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

@@ -29,6 +29,12 @@ impl StateHash {
             .fold(0u128, |sum, element| sum.wrapping_add(digest(element, &mut canonical)));
         Self(sum)
     }
+
+    /// Of a document.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self(first_half(text))
+    }
 }
 
 impl fmt::Display for StateHash {
@@ -299,7 +305,12 @@ fn restyle_of(element: &mut Element, change: &Restyle) {
 fn digest(element: &Element, canonical: &mut String) -> u128 {
     canonical.clear();
     write_canonical(element, canonical);
-    let hash = Sha256::digest(canonical.as_bytes());
+    first_half(canonical)
+}
+
+/// The first 16 bytes of a text's SHA-256, as a number.
+fn first_half(text: &str) -> u128 {
+    let hash = Sha256::digest(text.as_bytes());
     hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use enfilade_proto::{ClientId, Codec, ErrorCode, Op, OpId, RoomId, Seq};
-use serde::Serialize;
 
 use crate::clock::Micros;
 use crate::digest::RangeDigest;
@@ -13,7 +12,7 @@ use crate::journal::{Entry, Journal, Shown, ShownState};
 use crate::latency::{Latencies, Marks, Visibility};
 use crate::oracle::{Entrance, Oracle, Seen, Who};
 use crate::replica::StateHash;
-use crate::score::OpNumber;
+use crate::score::{Fate, OpNumber};
 use crate::stall::Stall;
 
 #[derive(Debug)]
@@ -26,12 +25,14 @@ pub struct Room {
     pub counts: Counts,
     /// Members whose connection is in the room now.
     pub inside: u32,
-    /// Members who belong in the room now: inside, or on their way back.
+    /// Measured members who belong in the room now: inside, or on their way back.
     pub present: u32,
     marks: Vec<Marks>,
     statuses: Vec<Status>,
+    /// Whose figures count.
+    measured: Vec<bool>,
     /// What became of ops that others wait for, by generation and number.
-    fates: HashMap<(u32, OpNumber), Option<Seq>>,
+    fates: HashMap<(u32, OpNumber), Fate>,
     /// Of all rooms together: a histogram is too large for each to have its own.
     times: Arc<Mutex<Latencies>>,
     journal: Option<Arc<Journal>>,
@@ -51,7 +52,7 @@ pub struct Status {
     pub over: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub ops_submitted: u64,
     pub ops_accepted: u64,
@@ -63,6 +64,8 @@ pub struct Counts {
     pub ops_retried: u64,
     /// Not submitted: what they build on is not there, or they do not fit a frame.
     pub ops_left_out: u64,
+    /// Submitted by somebody who vanished before the answer.
+    pub ops_abandoned: u64,
     pub ops_refused: BTreeMap<String, u64>,
     pub signals_sent: u64,
     pub signals_seen: u64,
@@ -72,6 +75,10 @@ pub struct Counts {
     pub connections_opened: u64,
     pub connections_lost: u64,
     pub connections_failed: u64,
+    /// How often clones let their connections fall by themselves.
+    pub absences: u64,
+    /// How often somebody else came in their place.
+    pub successions: u64,
     /// How often clients were asked to move.
     pub moves_told: u64,
     pub resets: u64,
@@ -90,6 +97,7 @@ impl Counts {
         self.ops_resent += other.ops_resent;
         self.ops_retried += other.ops_retried;
         self.ops_left_out += other.ops_left_out;
+        self.ops_abandoned += other.ops_abandoned;
         merge_codes(&mut self.ops_refused, &other.ops_refused);
         self.signals_sent += other.signals_sent;
         self.signals_seen += other.signals_seen;
@@ -98,6 +106,8 @@ impl Counts {
         self.connections_opened += other.connections_opened;
         self.connections_lost += other.connections_lost;
         self.connections_failed += other.connections_failed;
+        self.absences += other.absences;
+        self.successions += other.successions;
         self.moves_told += other.moves_told;
         self.resets += other.resets;
         self.snapshots += other.snapshots;
@@ -110,6 +120,59 @@ impl Counts {
     #[must_use]
     pub fn ops_refused_total(&self) -> u64 {
         self.ops_refused.values().sum()
+    }
+
+    /// Ops and signals.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.ops_submitted + self.signals_sent
+    }
+
+    /// Ops and signals that members were shown.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.ops_seen + self.signals_seen
+    }
+
+    /// By the names that they have in results.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<String, u64> {
+        let plain = [
+            ("sent", self.sent()),
+            ("deliveries", self.delivered()),
+            ("ops_submitted", self.ops_submitted),
+            ("ops_accepted", self.ops_accepted),
+            ("ops_seen", self.ops_seen),
+            ("ops_resent", self.ops_resent),
+            ("ops_retried", self.ops_retried),
+            ("ops_left_out", self.ops_left_out),
+            ("ops_abandoned", self.ops_abandoned),
+            ("ops_refused", self.ops_refused_total()),
+            ("signals_sent", self.signals_sent),
+            ("signals_seen", self.signals_seen),
+            ("signals_dropped", self.signals_dropped),
+            ("signals_refused", self.signals_refused.values().sum()),
+            ("connections_opened", self.connections_opened),
+            ("connections_lost", self.connections_lost),
+            ("connections_failed", self.connections_failed),
+            ("absences", self.absences),
+            ("successions", self.successions),
+            ("moves_told", self.moves_told),
+            ("resets", self.resets),
+            ("snapshots", self.snapshots),
+            ("frames_sent", self.frames_sent),
+            ("frames_received", self.frames_received),
+            ("bytes_sent", self.bytes_sent),
+            ("bytes_received", self.bytes_received),
+        ];
+        let code = |what, codes: &BTreeMap<String, u64>| {
+            codes.iter().map(|(code, count)| (format!("{what}_refused.{code}"), *count)).collect::<Vec<_>>()
+        };
+        let mut all: BTreeMap<String, u64> =
+            plain.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        all.extend(code("ops", &self.ops_refused));
+        all.extend(code("signals", &self.signals_refused));
+        all
     }
 }
 
@@ -142,6 +205,7 @@ impl Room {
             present: 0,
             marks: Vec::new(),
             statuses: Vec::new(),
+            measured: Vec::new(),
             fates: HashMap::new(),
             times,
             journal,
@@ -153,7 +217,28 @@ impl Room {
     pub fn register(&mut self, client: ClientId, name: String) -> Who {
         self.marks.push(Marks::default());
         self.statuses.push(Status::default());
+        self.measured.push(true);
         self.oracle.register(client, name)
+    }
+
+    /// Whether what the member notices says something of the server: not if it reads slowly, or drops out by itself.
+    pub fn measure(&mut self, who: Who, measured: bool) {
+        self.measured[who] = measured;
+    }
+
+    #[must_use]
+    pub fn measures(&self, who: Who) -> bool {
+        self.measured[who]
+    }
+
+    /// The member belongs in the room from now on, or does not.
+    pub fn belongs(&mut self, who: Who, there: bool) {
+        let one = u32::from(self.measured[who]);
+        if there {
+            self.present += one;
+        } else {
+            self.present -= one;
+        }
     }
 
     pub fn set_status(&mut self, who: Who, status: Status) {
@@ -191,6 +276,9 @@ impl Room {
     pub fn signals_seen(&mut self, by: Who, now: Micros, signals: &[Sighting]) {
         let others = || signals.iter().filter(|signal| signal.sender != Some(by));
         self.counts.signals_seen += others().count() as u64;
+        if !self.measured[by] {
+            return;
+        }
         let mut times = self.times();
         for planned in others().filter_map(|signal| signal.planned) {
             times.signal.record(now.saturating_sub(planned));
@@ -199,10 +287,13 @@ impl Room {
 
     /// Ops `first` to `last` were new to the member.
     pub fn ops_seen(&mut self, by: Who, now: Micros, first: Seq, last: Seq) {
+        self.counts.ops_seen += (last.0 + 1).saturating_sub(first.0);
+        if !self.measured[by] {
+            return;
+        }
         let others = self.present.saturating_sub(1);
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         for seq in (first.0..=last.0).map(Seq) {
-            self.counts.ops_seen += 1;
             let origin = || self.oracle.origin(seq);
             self.visibility.seen(seq, by, now, origin, others, &mut times);
         }
@@ -226,7 +317,9 @@ impl Room {
     ) {
         self.counts.ops_submitted += 1;
         self.oracle.submitted(who, planned, op);
-        self.stall.submitted(now);
+        if self.measured[who] {
+            self.stall.submitted(now);
+        }
         let room = self.id;
         self.note(now, || Entry::Submit { client, room, op_id: OpId(op_id) });
     }
@@ -235,10 +328,22 @@ impl Room {
     pub fn refused(&mut self, now: Micros, who: Who, op_id: u64, code: ErrorCode) {
         count_code(&mut self.counts.ops_refused, code);
         self.oracle.refused(who, op_id);
-        self.answered(now);
+        self.answered(now, who);
     }
 
-    fn answered(&mut self, now: Micros) {
+    /// Whoever submitted it is gone and will not ask again.
+    pub fn abandoned(&mut self, who: Who, op_id: u64) {
+        self.counts.ops_abandoned += 1;
+        self.oracle.abandoned(who, op_id);
+        if self.measured[who] {
+            self.stall.forgone();
+        }
+    }
+
+    fn answered(&mut self, now: Micros, who: Who) {
+        if !self.measured[who] {
+            return;
+        }
         if let Some(since) = self.stall.answered(now) {
             self.stood_still = self.stood_still.max(now.saturating_sub(since));
         }
@@ -247,7 +352,7 @@ impl Room {
     pub fn accepted(&mut self, now: Micros, who: Who, client: ClientId, op_id: u64, seq: Seq) {
         self.counts.ops_accepted += 1;
         self.oracle.accepted(who, op_id, seq);
-        self.answered(now);
+        self.answered(now, who);
         let room = self.id;
         self.note(now, || Entry::Accepted { client, room, op_id: OpId(op_id), seq, epoch: None });
     }
@@ -259,14 +364,13 @@ impl Room {
         }
     }
 
-    pub fn fated(&mut self, generation: u32, number: OpNumber, fate: Option<Seq>) {
+    pub fn fated(&mut self, generation: u32, number: OpNumber, fate: Fate) {
         self.fates.insert((generation, number), fate);
     }
 
-    /// None while nobody knows.
     #[must_use]
-    pub fn fate(&self, generation: u32, number: OpNumber) -> Option<Option<Seq>> {
-        self.fates.get(&(generation, number)).copied()
+    pub fn fate(&self, generation: u32, number: OpNumber) -> Fate {
+        self.fates.get(&(generation, number)).copied().unwrap_or(Fate::Open)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use enfilade_proto::{Coord, DisplayName, ElementId, Op, Point};
+use enfilade_proto::{Coord, DisplayName, ElementId, Op, Point, Seq};
 use serde_json::Value;
 
 use crate::clock::Micros;
@@ -10,6 +10,16 @@ use crate::session::{Event, Header, Recorded, What};
 
 /// The number of an op in its recording: 1, 2, 3 in the order of the file, the scene's included.
 pub type OpNumber = u32;
+
+/// What became of an op that others build on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody knows yet.
+    Open,
+    Accepted(Seq),
+    /// It was refused, left out, or died with whoever was to submit it.
+    Never,
+}
 
 /// What everybody plays. Shared by all clones.
 #[derive(Debug)]
@@ -68,7 +78,7 @@ pub enum Action {
 pub struct ElementOrigin {
     pub index: u32,
     pub person: Option<u32>,
-    added_by: OpNumber,
+    pub(crate) added_by: OpNumber,
 }
 
 /// The rectangle that everything lies in, in quarters.
@@ -166,12 +176,11 @@ impl Score {
         number
     }
 
-    /// One's own ops need no waiting: they arrive in the order they were sent in.
+    /// One's own ops need no waiting: they arrive in the order they were sent in. The person 0 sets the scene.
     fn needs(&mut self, person: u32, op: &Op) -> Box<[OpNumber]> {
         let mut needs = BTreeSet::new();
         for element in mentioned(op) {
-            let other =
-                self.elements.get(element).filter(|origin| origin.person.is_some_and(|p| p != person));
+            let other = self.elements.get(element).filter(|origin| origin.person.unwrap_or(0) != person);
             needs.extend(other.map(|origin| origin.added_by));
         }
         if let Op::Restore(restore) = op
@@ -276,7 +285,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(needs, [(2, vec![]), (4, vec![]), (3, vec![2]), (5, vec![3])]);
+        assert_eq!(needs, [(2, vec![]), (4, vec![]), (3, vec![1, 2]), (5, vec![3])]);
         assert!(score.is_awaited(2) && score.is_awaited(3) && !score.is_awaited(4));
         assert_eq!(
             (score.author(1), score.author(3), score.author(0), score.author(99)),

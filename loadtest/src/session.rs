@@ -3,6 +3,7 @@
 //! A header line, then a line an event, with the time since the event before. Reading is streaming and bounded; what
 //! is wrong is said with its line.
 
+mod local;
 mod read;
 mod write;
 
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub(crate) use local::Local;
 pub use read::{Recorded, SessionError, SessionReader, read_session};
+pub(crate) use write::seconds;
 pub use write::{SessionWriter, Title};
 
 use crate::clock::Micros;

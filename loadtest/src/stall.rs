@@ -27,6 +27,11 @@ impl Stall {
         Some(since)
     }
 
+    /// Nobody waits for the answer any more.
+    pub fn forgone(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
     /// Since when it stands still, if it does.
     #[must_use]
     pub fn standing_since(&self) -> Option<Micros> {
@@ -49,5 +54,8 @@ mod tests {
         assert_eq!(stall.standing_since(), None);
         stall.submitted(900);
         assert_eq!((stall.standing_since(), stall.answered(910)), (Some(900), Some(900)));
+        stall.submitted(920);
+        stall.forgone();
+        assert_eq!(stall.standing_since(), None);
     }
 }

@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 const ROOM: &str = "00000000-0000-0000-0000-000000000046";
 const CLIENT: &str = "00000000-0000-0000-0000-000000000001";
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_enfilade-check")).args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    common::run(env!("CARGO_BIN_EXE_enfilade-check"), arguments)
 }
 
 /// An export of two rows, written as `FORMAT.md` says.

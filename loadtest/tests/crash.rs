@@ -13,8 +13,7 @@ use enfilade_loadtest::checker::remote::scan_room;
 use enfilade_loadtest::checker::{Invariant, LogScan};
 use enfilade_loadtest::client::Reason;
 use enfilade_loadtest::probe::Probe;
-use enfilade_loadtest::replay::{Options, Progress, RoomChoice, replay};
-use enfilade_loadtest::report::Report;
+use enfilade_loadtest::replay::{Options, Outcome, Progress, RoomChoice, replay};
 use enfilade_loadtest::session::{Recorded, read_session};
 use serde_json::json;
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use tokio::sync::watch;
 const CLONES: usize = 20;
 
 /// Plays the session, kills the node each time so many ops more were accepted, and audits what is left.
-async fn killed_when_accepted(session: Recorded, speed: f64, kills: &[u64]) -> Option<Report> {
+async fn killed_when_accepted(session: Recorded, speed: f64, kills: &[u64]) -> Option<Outcome> {
     let mut node = Node::start(&node_binary()?).await;
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
@@ -58,7 +57,7 @@ async fn until(told: &watch::Receiver<Option<Progress>>, test: impl Fn(&Progress
     assert_eq!(in_time, Ok(true), "at last: {:?}", told.borrow());
 }
 
-async fn audit(options: &Options, journal: &Path, report: &Report) {
+async fn audit(options: &Options, journal: &Path, report: &Outcome) {
     let journals = [journal.to_owned()];
     let rooms = rooms_of(&journals).unwrap();
     assert_eq!(rooms.len(), 1);
@@ -134,7 +133,7 @@ async fn a_probe_measures_how_long_rooms_stand_still() {
     let (report, down) = tokio::join!(playing, killing);
     let report = report.unwrap();
     assert_held(&report);
-    let stood = &report.latency_ms.standstill;
-    assert_eq!((stood.count(), report.latency_ms.outside[Reason::Lost as usize].count()), (2, 2), "{report}");
+    let stood = &report.times.standstill;
+    assert_eq!((stood.count(), report.times.outside[Reason::Lost as usize].count()), (2, 2), "{report}");
     assert!(stood.max() + 20.0 >= down.as_secs_f64() * 1e3 && stood.max() < 60_000.0, "{down:?}: {report}");
 }

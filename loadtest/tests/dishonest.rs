@@ -15,8 +15,7 @@ use enfilade_loadtest::client::Reason;
 use enfilade_loadtest::export::Row;
 use enfilade_loadtest::journal::Moment;
 use enfilade_loadtest::oracle::Kind;
-use enfilade_loadtest::replay::{Options, RoomChoice, replay};
-use enfilade_loadtest::report::Report;
+use enfilade_loadtest::replay::{Options, Outcome, RoomChoice, replay};
 use enfilade_proto::board::AllElements;
 use enfilade_proto::limits::Limits;
 use enfilade_proto::{
@@ -131,7 +130,7 @@ impl Server {
     }
 
     fn move_all(&self) {
-        let elsewhere = Reconnecting { after_ms: 5, resume: "elsewhere".into() };
+        let elsewhere = Reconnecting { after_ms: 5, resume: Some("elsewhere".into()) };
         let frame = CODEC.encode(None, "reconnect", &elsewhere);
         self.members.values().for_each(|member| {
             let _ = member.send(Out::Frame(frame.clone()));
@@ -191,6 +190,7 @@ impl Server {
             role: Role::Editor,
             position: Position { epoch: Epoch(1), seq: head },
             snapshot: empty.then(|| Snapshot { seq: head, elements: Some(AllElements(vec![])) }),
+            snapshot_deflate: None,
             ops: (!empty).then(|| self.log[since as usize..].to_vec()),
             presence: Presence::default(),
         }
@@ -271,9 +271,9 @@ fn answer(
             server.connections += 1;
             let (newcomer, connection) = (name.as_str() == "Newcomer", server.connections);
             *visitor = Some(Visitor { client: hello.client, user, newcomer, connection });
-            let user = User { id: user, name, guest: true };
-            let limits = Limits::default();
-            let welcome = Welcome { user, node: node.into(), ping_ms: 25_000, resume: "r".into(), limits };
+            let user = Some(User { id: user, name, guest: true });
+            let (limits, resume) = (Limits::default(), Some("r".into()));
+            let welcome = Welcome { user, node: node.into(), ping_ms: 25_000, resume, limits };
             Some(CODEC.encode(id, "welcome", &welcome))
         }
         (Request::Join(join), Some(visitor)) => {
@@ -290,12 +290,12 @@ fn answer(
     }
 }
 
-async fn judged(fault: Fault) -> Report {
+async fn judged(fault: Fault) -> Outcome {
     judged_twice(fault).await.0
 }
 
 /// By the oracle while it happens, and by the checker afterwards.
-async fn judged_twice(fault: Fault) -> (Report, checker::Report) {
+async fn judged_twice(fault: Fault) -> (Outcome, checker::Report) {
     let (urls, server) = Server::start(fault).await;
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
@@ -321,7 +321,7 @@ async fn judged_twice(fault: Fault) -> (Report, checker::Report) {
     (report, scan.finish())
 }
 
-fn kinds(report: &Report) -> Vec<Kind> {
+fn kinds(report: &Outcome) -> Vec<Kind> {
     report.violations.counts.keys().copied().collect()
 }
 
@@ -354,9 +354,9 @@ async fn clients_that_are_told_to_move_do_so_without_a_gap() {
     let counts = &report.counts;
     assert!(counts.moves_told > 8 && counts.connections_opened >= 8 + counts.moves_told / 2, "{report}");
     assert_eq!(counts.connections_lost, 0, "{report}");
-    let gaps = &report.latency_ms.outside[Reason::Told as usize];
+    let gaps = &report.times.outside[Reason::Told as usize];
     assert_eq!((gaps.count(), gaps.max()), (8, 0.0), "{report}");
-    assert_eq!(report.nodes.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(report.times.nodes().keys().collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[tokio::test]

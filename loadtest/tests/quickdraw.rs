@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use enfilade_loadtest::quickdraw::{Drawing, Drawings, Options, compose};
+use enfilade_loadtest::import::quickdraw::{Drawing, Drawings, Options, compose};
 use enfilade_loadtest::session::{Event, SessionWriter, Title, What, read_session};
 use enfilade_proto::Op;
 

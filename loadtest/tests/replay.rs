@@ -23,7 +23,7 @@ async fn a_replay_holds_in_both_codecs() {
         let report = replay(session(10), &options, std::future::pending(), |_| {}).await.unwrap();
         assert_held(&report);
         assert!(report.counts.signals_seen > report.counts.signals_sent, "{report}");
-        assert!(report.latency_ms.signal.count() > 0 && report.latency_ms.last.count() > 0, "{report}");
+        assert!(report.times.signal.count() > 0 && report.times.last.count() > 0, "{report}");
     }
 }
 

@@ -10,14 +10,15 @@ use std::path::Path;
 
 use common::{Node, assert_held, node_binary, options};
 use enfilade_loadtest::replay::{Options, replay};
-use enfilade_loadtest::session::read_session;
+use enfilade_loadtest::session::{SUFFIX, read_session};
 
 #[tokio::test]
 async fn every_sample_replays_and_holds() {
     let Some(binary) = node_binary() else { return };
     let node = Node::start(&binary).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-    let samples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let samples: Vec<_> = files.filter(|path| path.to_string_lossy().ends_with(SUFFIX)).collect();
     assert!(!samples.is_empty());
     for sample in samples {
         let session = read_session(BufReader::new(File::open(&sample).unwrap())).unwrap();

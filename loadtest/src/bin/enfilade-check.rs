@@ -12,7 +12,7 @@ use enfilade_loadtest::checker::remote::scan_room;
 use enfilade_loadtest::checker::{Invariant, LogScan, Report, Trust, Verdict};
 use enfilade_loadtest::clock::micros;
 use enfilade_loadtest::http::ApiError;
-use enfilade_loadtest::report::{EXIT_UNREACHABLE, EXIT_USAGE};
+use enfilade_loadtest::result::{EXIT_UNREACHABLE, EXIT_USAGE};
 use enfilade_loadtest::target::Target;
 use enfilade_loadtest::time::duration;
 

@@ -3,7 +3,7 @@
 use enfilade_proto::limits::OPS_IN_FLIGHT;
 use enfilade_proto::{
     Epoch, Error, Joined, LoggedOp, OpId, Pong, Reconnecting, Request, Reset, Retry, Seq, ServerMessage,
-    Welcome,
+    User, Welcome,
 };
 use rand::Rng;
 
@@ -13,6 +13,7 @@ use crate::frames::Said;
 use crate::journal::{By, Entry};
 use crate::oracle::{Delivery, Entrance, Seen, Stream};
 use crate::room::{Room, count_code, digest, what_was_shown};
+use crate::score::Fate;
 
 impl Client {
     pub(super) fn hear(&mut self, now: Micros, wire: u32, id: Option<u32>, said: &Said, room: &mut Room) {
@@ -87,7 +88,7 @@ impl Client {
         let Reconnecting { after_ms, resume } = elsewhere;
         room.note(now, || Entry::Told { client: self.id, connection: wire, after_ms: *after_ms });
         room.counts.moves_told += 1;
-        self.resume = Some(resume.clone());
+        self.resume.clone_from(resume);
         // Who is moving already goes on; who moved to a node that goes away, too, moves again.
         if self.wire.as_ref().is_some_and(|main| main.id == wire) && self.next.is_none() {
             self.attempt = 0;
@@ -105,14 +106,12 @@ impl Client {
         wire.node.clone_from(&welcome.node);
         room.times().hello.record(now - since);
         room.times().node(&welcome.node).connections += 1;
-        room.oracle.welcomed(self.who, welcome.user.id);
-        room.note(now, || Entry::Welcome {
-            client: self.id,
-            connection: id,
-            user: welcome.user.id,
-            node: welcome.node.clone(),
-        });
-        self.resume = Some(welcome.resume.clone());
+        if let Some(User { id: user, .. }) = welcome.user {
+            room.oracle.welcomed(self.who, user);
+            let (client, node) = (self.id, welcome.node.clone());
+            room.note(now, || Entry::Welcome { client, connection: id, user, node });
+        }
+        self.resume.clone_from(&welcome.resume);
         self.in_flight = welcome.limits.ops_in_flight.clamp(1, OPS_IN_FLIGHT);
         self.frame_bytes = welcome.limits.frame_bytes;
         self.say_join(now, id, room);
@@ -151,6 +150,7 @@ impl Client {
     /// It is in the room over this connection: if it has another, that one has done its duty.
     fn came_in(&mut self, now: Micros, id: u32, room: &mut Room) {
         self.attempt = 0;
+        self.took_its_place(now);
         if let Some(wire) = self.wire_mut(id) {
             wire.phase = Phase::Inside;
         }
@@ -175,7 +175,7 @@ impl Client {
         }
         room.counts.resets += 1;
         let ops = seen(reset.ops.as_deref());
-        let entrance = Entrance { position: reset.position, snapshot: Some(&reset.snapshot), ops: &ops };
+        let entrance = Entrance { position: reset.position, snapshot: reset.snapshot.as_ref(), ops: &ops };
         let hash = room.oracle.reset(self.stream(wire), &entrance);
         room.note(now, || Entry::Reset {
             client: self.id,
@@ -202,7 +202,10 @@ impl Client {
             }
         }
         room.accepted(now, self.who, self.id, op_id, seq);
-        self.fated(pending.number, Some(seq), room);
+        // Most ops nobody asks about.
+        if self.part.score().is_awaited(pending.number) {
+            room.fated(pending.generation, pending.number, Fate::Accepted(seq));
+        }
     }
 
     fn refused(&mut self, now: Micros, wire: u32, id: Option<u32>, error: &Error, room: &mut Room) {
@@ -240,10 +243,10 @@ impl Client {
             pending.refused = Some(error.code);
             return;
         }
-        let number = pending.number;
+        let (generation, number) = (pending.generation, pending.number);
         self.pending.remove(&op_id);
         room.refused(now, self.who, op_id, error.code);
-        self.fated(number, None, room);
+        room.fated(generation, number, Fate::Never);
     }
 
     fn later(&mut self, now: Micros, error: &Error) -> Micros {

@@ -1,14 +1,14 @@
 //! What a clone does: the steps of its part when they are due, and ops again when they have to be.
 
 use bytes::Bytes;
-use enfilade_proto::{Op, OpId, Request, Seq, Signal, Submit};
+use enfilade_proto::{Op, OpId, Request, Signal, Submit};
 use serde_json::Value;
 
 use super::{Client, FIRST_OP, Hold, LOOK_AGAIN, Pending, Rest, WAIT_FOR_OTHERS};
 use crate::clock::Micros;
 use crate::frames::MARK;
 use crate::room::Room;
-use crate::score::{Action, OpNumber};
+use crate::score::{Action, Fate, OpNumber};
 
 /// What became of a step.
 enum Outcome {
@@ -20,13 +20,28 @@ impl Client {
     pub(super) fn play(&mut self, now: Micros, room: &mut Room) {
         self.set_the_scene(now, room);
         let Some(start) = self.start else { return };
-        let score = self.score.clone();
-        while let Some(step) = score.tracks[self.part.person].steps.get(self.steps_done) {
+        while !self.finished && !self.course.vacant {
+            let score = self.part.score().clone();
+            let Some(step) =
+                score.tracks.get(self.part.person).and_then(|track| track.steps.get(self.steps_done))
+            else {
+                self.go_on();
+                continue;
+            };
             let planned = start + self.part.planned(step.at);
+            if !self.part.is_in_time(planned - start) {
+                self.finished = true;
+                break;
+            }
             if planned > now {
                 break;
             }
-            match self.perform(&step.action, planned, now, room) {
+            let outcome = if self.sets_the_scene() {
+                Outcome::Held(Hold::Answer)
+            } else {
+                self.perform(&step.action, planned, now, room)
+            };
+            match outcome {
                 Outcome::Held(hold) => {
                     self.held = Some(hold);
                     break;
@@ -44,12 +59,26 @@ impl Client {
         }
     }
 
+    /// To the next recording, if there is one.
+    fn go_on(&mut self) {
+        match self.part.next() {
+            Some(next) => {
+                self.part = next;
+                (self.steps_done, self.scene_done) = (0, 0);
+            }
+            None => self.finished = true,
+        }
+    }
+
     /// As fast as the answers come; not measured.
     fn set_the_scene(&mut self, now: Micros, room: &mut Room) {
-        if !self.is_inside() || !self.sets_the_scene() {
+        let due = self.start.map_or(0, |start| start + self.part.planned(0));
+        // The first scene is set before the clock starts, or by whoever arrives.
+        let first = self.part.generation() == self.part.ensemble.number;
+        if !self.is_inside() || !self.sets_the_scene() || (!first && now < due) {
             return;
         }
-        let score = self.score.clone();
+        let score = self.part.score().clone();
         while let Some(scene) =
             score.scene.get(self.scene_done).filter(|_| self.pending.len() < self.in_flight)
         {
@@ -68,6 +97,7 @@ impl Client {
             }
             Action::Leave if !self.pending.is_empty() => return Outcome::Held(Hold::Answer),
             Action::Leave => self.leave(now, room),
+            Action::Op { number, .. } if !self.finishes(*number) => room.counts.ops_left_out += 1,
             Action::Op { number, op, needs } => {
                 if self.pending.len() >= self.in_flight {
                     return Outcome::Held(Hold::Answer);
@@ -75,7 +105,8 @@ impl Client {
                 if now < planned + WAIT_FOR_OTHERS && self.waits_for(needs, room) {
                     return Outcome::Held(Hold::Other(now + LOOK_AGAIN));
                 }
-                self.submit(now, *number, op, Some(planned), room);
+                let measured = planned >= self.course.present_since && room.measures(self.who);
+                self.submit(now, *number, op, measured.then_some(planned), room);
             }
             Action::Signal { key, body } => self.signal(key, body, planned, room),
         }
@@ -84,7 +115,7 @@ impl Client {
 
     fn waits_for(&self, needs: &[OpNumber], room: &Room) -> bool {
         let open = |number: &&OpNumber| {
-            self.part.plays(&self.score, **number) && room.fate(self.part.generation, **number).is_none()
+            self.part.plays(**number) && room.fate(self.part.generation(), **number) == Fate::Open
         };
         needs.iter().any(|number| open(&number))
     }
@@ -97,8 +128,8 @@ impl Client {
     }
 
     fn submit(&mut self, now: Micros, number: OpNumber, op: &Op, planned: Option<Micros>, room: &mut Room) {
-        let generation = self.part.generation;
-        let op = self.part.op(&self.score, op, |number| room.fate(generation, number).flatten());
+        let generation = self.part.generation();
+        let op = self.part.op(op, |number| room.fate(generation, number));
         let op_id = self.next_op;
         let framed = op.and_then(|op| {
             let submit = Submit { room: self.room, op_id: OpId(op_id), op: op.clone() };
@@ -107,7 +138,7 @@ impl Client {
         });
         let Some((op, frame)) = framed else {
             room.counts.ops_left_out += 1;
-            return self.fated(number, None, room);
+            return room.fated(generation, number, Fate::Never);
         };
         self.next_op += 1;
         room.submitted(now, self.who, self.id, op_id, planned, op);
@@ -121,6 +152,7 @@ impl Client {
             frame,
             planned,
             submitted: now,
+            generation,
             number,
             sent,
             retry_at: None,
@@ -131,11 +163,15 @@ impl Client {
     }
 
     fn signal(&mut self, key: &str, body: &Value, planned: Micros, room: &mut Room) {
+        if self.is_given_up(key, body) || planned < self.course.present_since {
+            room.counts.signals_dropped += 1;
+            return;
+        }
         let Some(wire) = self.wire.as_ref().filter(|wire| wire.is_inside()).map(|wire| wire.id) else {
             room.counts.signals_dropped += 1;
             return;
         };
-        let mut body = self.part.signal(&self.score, key, body);
+        let mut body = self.part.signal(key, body);
         let mark = room.mark(self.who, planned);
         if let Some(fields) = body.as_object_mut() {
             fields.insert(MARK.into(), mark.into());
@@ -163,12 +199,6 @@ impl Client {
             pending.sent = true;
             (pending.retry_at, pending.refused) = (None, None);
             wire.outgoing.push_back(pending.frame.clone());
-        }
-    }
-
-    pub(super) fn fated(&self, number: OpNumber, fate: Option<Seq>, room: &mut Room) {
-        if self.score.is_awaited(number) {
-            room.fated(self.part.generation, number, fate);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A clone against a server that the test plays by hand. No clock runs and nothing is sent.
 
+mod absence;
 mod moving;
+
+use std::sync::Arc;
 
 use enfilade_proto::limits::Limits;
 use enfilade_proto::{
@@ -12,8 +15,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::clones::{Layout, cast};
+use crate::crowd::Crowd;
+use crate::ensemble::{Layout, cast};
+use crate::mix::Mix;
 use crate::oracle::Kind;
+use crate::score::Fate;
 use crate::session::read_session;
 
 const CODEC: Codec = Codec::Json;
@@ -41,18 +47,34 @@ struct Table {
 
 impl Table {
     fn of(events: &str, person: usize) -> Self {
-        let score = Arc::new(Score::new(read_session(events.as_bytes()).unwrap()));
-        let layout = Layout { clones: 2, rooms: 1, speed: 1.0, jitter: 0, seed: 1, nonce: "run".into() };
-        let part = cast(&score, &layout).swap_remove(person);
+        Self::living(events, person, Life::default())
+    }
+
+    fn living(events: &str, person: usize, life: Life) -> Self {
+        let mix: Arc<Mix> = Arc::new(read_session(events.as_bytes()).unwrap().into());
+        let layout = Layout {
+            clones: 2,
+            rooms: 1,
+            speed: 1.0,
+            jitter: 0,
+            seed: 1,
+            nonce: "run".into(),
+            crowd: Crowd::default(),
+        };
+        let part = cast(&mix, &layout).swap_remove(person);
         let mut room = Room::new(ROOM, Some("secret".into()), Arc::default(), None);
         let manner = Manner { codec: CODEC, seed: 1, patience: 60 * SECOND };
-        let client = Client::new(ClientId(Uuid::from_u128(5)), part, score, manner, &mut room);
+        let client = Client::new(ClientId(Uuid::from_u128(5)), part, life, manner, &mut room);
         Self { client, room, now: 0, log: Vec::new(), wire: 0 }
     }
 
     /// In the room, with the clock about to start.
     fn seated() -> Self {
-        let mut table = Self::of(EVENTS, 0);
+        Self::of(EVENTS, 0).seat()
+    }
+
+    fn seat(self) -> Self {
+        let mut table = self;
         table.connect();
         table.welcome();
         table.join(None);
@@ -88,9 +110,9 @@ impl Table {
         let Request::Hello(hello) = self.said().remove(0).1 else { panic!("no hello") };
         assert_eq!(hello.guest.unwrap().name.as_str(), "Ada");
         let name = DisplayNameOf("Ada").get();
-        let user = User { id: USER, name, guest: true };
-        let limits = Limits::default();
-        let welcome = Welcome { user, node: "n".into(), ping_ms: 25_000, resume: "again".into(), limits };
+        let user = Some(User { id: USER, name, guest: true });
+        let (limits, resume) = (Limits::default(), Some("again".into()));
+        let welcome = Welcome { user, node: "n".into(), ping_ms: 25_000, resume, limits };
         self.hear(Some(HELLO), "welcome", &welcome);
     }
 
@@ -123,6 +145,7 @@ impl Table {
             role: Role::Editor,
             position: Position { epoch: Epoch(1), seq: Seq(self.log.len() as u64) },
             snapshot,
+            snapshot_deflate: None,
             ops: (!ops.is_empty()).then_some(ops),
             presence: Presence::default(),
         }
@@ -415,7 +438,11 @@ fn a_reset_is_taken_like_a_join() {
     table.commit(&submit);
     let snapshot = Snapshot { seq: Seq(1), elements: None };
     let position = Position { epoch: Epoch(1), seq: Seq(1) };
-    table.hear(None, "reset", &Reset { room: ROOM, position, snapshot, ops: None });
+    table.hear(
+        None,
+        "reset",
+        &Reset { room: ROOM, position, snapshot: Some(snapshot), snapshot_deflate: None, ops: None },
+    );
     table.accept(id, 1);
     assert_eq!((table.room.counts.resets, table.room.oracle.position(0).seq), (1, Seq(1)));
     assert_eq!(table.room.oracle.hole(), Some(Seq(1)), "nobody was shown the op itself");
@@ -429,7 +456,7 @@ fn what_builds_on_anothers_op_waits_for_it() {
     assert_eq!(table.room.counts.ops_submitted, 0);
     assert!(matches!(table.wishes()[..], [(_, Wish::Connect)]));
     assert_eq!(table.client.alarm(), Some(2 * SECOND + LOOK_AGAIN));
-    table.room.fated(0, 1, Some(Seq(9)));
+    table.room.fated(0, 1, Fate::Accepted(Seq(9)));
     table.tick_at(2 * SECOND + LOOK_AGAIN);
     assert_eq!(table.room.counts.ops_submitted, 1);
     assert_eq!(table.room.times().lag.count(), 0, "the generator was not late, the other was");

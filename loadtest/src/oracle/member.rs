@@ -53,6 +53,8 @@ pub(super) enum Fate {
     Unanswered,
     Accepted(Seq),
     Refused,
+    /// Its client went without waiting for the answer.
+    Abandoned,
 }
 
 impl Member {

@@ -299,6 +299,26 @@ fn a_lost_reply_is_found() {
 }
 
 #[test]
+fn what_somebody_abandoned_may_stand_once_or_not_at_all_but_not_twice_and_not_altered() {
+    let abandoned = |times: usize, op: Op| {
+        let mut room = Scene::with(2);
+        let op_id = room.submit_only(0, stroke("a"));
+        room.oracle.abandoned(0, op_id);
+        room.oracle.outside(0);
+        assert!(room.oracle.is_quiet());
+        for seq in 1..=times as u64 {
+            room.log.push(Seen::new(logged(0, op_id, op.clone())));
+            room.show(1, seq, seq);
+        }
+        room
+    };
+    abandoned(0, stroke("a")).convicts(&[]);
+    abandoned(1, stroke("a")).convicts(&[]);
+    abandoned(2, stroke("a")).convicts(&[Kind::Doubled]);
+    abandoned(1, stroke("b")).convicts(&[Kind::Altered]);
+}
+
+#[test]
 fn an_altered_op_is_found() {
     let mut room = Scene::with(1);
     let op_id = room.submit_only(0, stroke("a"));

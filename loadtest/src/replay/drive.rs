@@ -88,15 +88,23 @@ enum Happened {
 }
 
 impl End {
-    fn poll(&mut self, cx: &mut Context<'_>, outgoing: impl FnMut() -> Option<Bytes>) -> Poll<Happened> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reads: bool,
+        outgoing: impl FnMut() -> Option<Bytes>,
+    ) -> Poll<Happened> {
         match self {
             Self::Opening(opening) => opening.as_mut().poll(cx).map(Happened::Opened),
+            Self::Open(socket) if !reads => socket.poll_write(cx, outgoing).map(Happened::Came),
             Self::Open(socket) => socket.poll_next(cx, outgoing).map(Happened::Came),
             Self::Closing(closing) => closing.as_mut().poll(cx).map(|()| Happened::Gone),
         }
     }
 }
 
+/// What a slow reader's system takes for it: little, so that the server notices.
+const SLOW_BUFFER: u32 = 4 * 1024;
 /// Far enough to be never, near enough to be an instant.
 const NEVER: Micros = 30 * 86_400 * SECOND;
 
@@ -109,12 +117,13 @@ impl Drive<'_> {
                 return;
             }
             self.set_alarm();
+            let reads = self.client.reads();
             let (ends, client) = (&mut self.ends, &mut self.client);
             tokio::select! {
                 biased;
                 () = self.alarm.as_mut() => self.tick(),
                 _ = self.stage.changed() => self.next_stage(),
-                (i, happened) = next_happening(ends, client) => self.take(i, happened),
+                (i, happened) = next_happening(ends, client, reads) => self.take(i, happened),
             }
         }
     }
@@ -128,8 +137,14 @@ impl Drive<'_> {
         }
         for i in (0..self.ends.len()).rev() {
             let (wire, end) = &self.ends[i];
-            if self.client.wish(*wire) != Wish::HangUp || matches!(end, End::Closing(_)) {
-                continue;
+            match self.client.wish(*wire) {
+                Wish::Connect | Wish::Keep => continue,
+                Wish::HangUp if matches!(end, End::Closing(_)) => continue,
+                Wish::HangUp => {}
+                Wish::Drop => {
+                    self.ends.swap_remove(i);
+                    continue;
+                }
             }
             let (wire, end) = self.ends.swap_remove(i);
             // Whatever was still being opened is not wanted any more.
@@ -144,11 +159,12 @@ impl Drive<'_> {
 
     fn open(&self, wire: u32) -> End {
         let (carrier, clone) = (self.carrier.clone(), self.clone);
+        let buffer = self.client.is_slow().then_some(SLOW_BUFFER);
         End::Opening(Box::pin(async move {
             // Closed never; and if it were, there would be no bound to keep.
             let _permit = carrier.handshakes.acquire().await;
             let begun = carrier.clock.now();
-            let socket = Socket::open(carrier.target(clone, wire), carrier.codec).await;
+            let socket = Socket::open_with(carrier.target(clone, wire), carrier.codec, buffer).await;
             (socket.map(Box::new), carrier.clock.now() - begun)
         }))
     }
@@ -214,10 +230,10 @@ impl Drive<'_> {
 }
 
 /// What happens first at any of the connections.
-async fn next_happening(ends: &mut [(u32, End)], client: &mut Client) -> (usize, Happened) {
+async fn next_happening(ends: &mut [(u32, End)], client: &mut Client, reads: bool) -> (usize, Happened) {
     std::future::poll_fn(|cx| {
         for (i, (wire, end)) in ends.iter_mut().enumerate() {
-            if let Poll::Ready(happened) = end.poll(cx, || client.next_outgoing(*wire)) {
+            if let Poll::Ready(happened) = end.poll(cx, reads, || client.next_outgoing(*wire)) {
                 return Poll::Ready((i, happened));
             }
         }

@@ -52,10 +52,10 @@ async fn attempt(
 
 fn meet(room: &mut Room, carrier: &Carrier, who: usize, name: (ClientId, u32), visit: Visit) {
     let ((client, connection), now, id) = (name, carrier.clock.now(), room.id);
-    let Visit { welcome, joined, .. } = visit;
-    room.oracle.welcomed(who, welcome.user.id);
+    let Visit { welcome, user: viewer, joined, .. } = visit;
+    room.oracle.welcomed(who, viewer);
     let ops: Vec<Seen> = joined.ops.unwrap_or_default().into_iter().map(Seen::new).collect();
-    let (position, viewer) = (joined.position, welcome.user.id);
+    let position = joined.position;
     let entrance = Entrance { position, snapshot: joined.snapshot.as_ref(), ops: &ops };
     let hash = room.oracle.joined(who, None, &entrance);
     let shown = || what_was_shown(&entrance, hash);

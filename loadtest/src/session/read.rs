@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use enfilade_proto::{DisplayName, Op, RoomKind, Seq};
+use enfilade_proto::{DisplayName, ErrorCode, Op, RoomKind, Seq};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
@@ -220,7 +220,8 @@ fn read_header(line: &[u8]) -> Result<Header, String> {
         return Err(format!("version {} of the format; this reads version {VERSION}", header.version));
     }
     if header.kind != RoomKind::Board {
-        return Err(format!("a session in a {}; only boards can be replayed so far", header.kind.as_str()));
+        let (kind, code) = (header.kind.as_str(), ErrorCode::WrongKind.as_str());
+        return Err(format!("a session in a {kind}; only boards can be replayed so far ({code})"));
     }
     if !(1..=MAX_PEOPLE).contains(&header.people) {
         return Err(format!("{} people; a session has 1 to {MAX_PEOPLE}", header.people));
@@ -365,7 +366,10 @@ mod tests {
             ("", "the file is empty"),
             ("[]", "not a session's header"),
             (r#"{"enfilade_session":2,"kind":"board","people":1,"duration":0}"#, "version 2"),
-            (r#"{"enfilade_session":1,"kind":"chat","people":1,"duration":0}"#, "a session in a chat"),
+            (
+                r#"{"enfilade_session":1,"kind":"chat","people":1,"duration":0}"#,
+                "a session in a chat; only boards can be replayed so far (wrong_kind)",
+            ),
             (r#"{"enfilade_session":1,"kind":"board","people":0,"duration":0}"#, "0 people"),
             (
                 r#"{"enfilade_session":1,"kind":"board","people":4000000000,"duration":0}"#,

@@ -114,7 +114,7 @@ impl Drop for SessionWriter {
 }
 
 /// Exact to the microsecond and no longer than it needs to be, so that no rounding adds up.
-fn seconds(micros: Micros) -> String {
+pub(crate) fn seconds(micros: Micros) -> String {
     let (whole, rest) = (micros / SECOND, micros % SECOND);
     if rest == 0 {
         return whole.to_string();

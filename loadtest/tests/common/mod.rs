@@ -2,22 +2,30 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use enfilade_loadtest::quickdraw::{self, Drawings};
-use enfilade_loadtest::replay::{Options, RoomChoice};
-use enfilade_loadtest::report::Report;
+use enfilade_loadtest::crowd::Crowd;
+use enfilade_loadtest::import::quickdraw::{self, Drawings};
+use enfilade_loadtest::replay::{Options, Outcome, RoomChoice};
 use enfilade_loadtest::session::{Recorded, SessionWriter, Title, read_session};
 use enfilade_proto::Codec;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+/// What a command exits with, and what it says on standard output and standard error.
+pub(crate) fn run(program: &str, arguments: &[impl AsRef<OsStr>]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = Command::new(program).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
 
 /// The node's binary, if it was built.
 pub(crate) fn node_binary() -> Option<PathBuf> {
@@ -165,16 +173,19 @@ pub(crate) fn options(url: &str, clones: usize) -> Options {
         codec: Codec::MessagePack,
         seed: 1,
         jitter: Duration::from_millis(250),
+        crowd: Crowd::default(),
         gather: Duration::from_secs(60),
         settle: Duration::from_secs(60),
         patience: Duration::from_secs(60),
         max_lag: Duration::from_secs(60),
         journal: None,
+        pids: vec![],
+        thresholds: vec![],
     }
 }
 
 #[track_caller]
-pub(crate) fn assert_held(report: &Report) {
+pub(crate) fn assert_held(report: &Outcome) {
     assert_eq!(report.violations.total(), 0, "{report}");
     assert_eq!(report.verdict.exit_code(), 0, "{report}");
     assert!(report.counts.ops_accepted > 0, "{report}");

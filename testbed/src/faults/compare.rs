@@ -1,7 +1,9 @@
 //! The same replay on three nodes and on one, both behind HAProxy: what the cluster costs.
 
+use enfilade_loadtest::result::RunResult;
+
 use super::inject::Done;
-use super::load::{Crowd, Replayed};
+use super::load::Crowd;
 use super::marks::Marks;
 use super::measure::{Spread, Window};
 use super::report::{self, Comparison, Figures, Measured};
@@ -11,11 +13,11 @@ use crate::cluster::{Network, Shape};
 /// What the load tester measures, and what it is called in the table.
 const CLASSES: [(&str, &str); 6] = [
     ("join", "join → joined"),
-    ("op_accepted", "op → on disk and acknowledged"),
-    ("op_visible_median", "op → visible to the median of the others"),
-    ("op_visible_last", "op → visible to the last of the others"),
-    ("signal_visible", "signal → visible to each of the others"),
-    ("send_lag", "the generator's own lag"),
+    ("ack", "op → on disk and acknowledged"),
+    ("median", "op → visible to the median of the others"),
+    ("last", "op → visible to the last of the others"),
+    ("signal", "signal → visible to each of the others"),
+    ("lag", "the generator's own lag"),
 ];
 
 /// # Errors
@@ -55,30 +57,25 @@ async fn play(stage: &Stage, crowd: &Crowd, theatre: &Theatre) -> Result<Measure
     Ok(Measured { figures: Figures::of(&outcome, wrong), latency })
 }
 
-fn latency(replayed: &Replayed) -> Vec<(String, Spread)> {
+fn latency(replayed: &RunResult) -> Vec<(String, Spread)> {
     let spread = |class: &str| {
-        let row = replayed.latency_ms.get(class)?;
-        let at = |name: &str| row.get(name).copied().unwrap_or_default();
-        Some(Spread { count: at("count") as usize, p50: at("p50"), p99: at("p99"), max: at("max") })
+        let times = replayed.latency.get(class)?.corrected;
+        Some(Spread { count: times.count as usize, p50: times.p50, p99: times.p99, max: times.max })
     };
     CLASSES.iter().filter_map(|(class, name)| Some(((*name).to_owned(), spread(class)?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use enfilade_loadtest::result::{LatencyResult, Percentiles};
+
     use super::*;
 
     #[test]
     fn what_was_measured_is_found_by_its_name() {
-        let json = serde_json::json!({
-            "verdict": "held", "seconds": 1.0, "violations": {"counts": {}}, "generator": {"cpu_seconds": 0.1},
-            "counts": {
-                "ops_submitted": 1, "ops_accepted": 1, "ops_seen": 1, "ops_resent": 0, "ops_refused": {}, "signals_seen": 0,
-                "connections_lost": 0,
-            },
-            "latency_ms": {"op_accepted": {"count": 7.0, "p50": 1.0, "p99": 2.0, "max": 3.0, "mean": 1.5}},
-        });
-        let replayed: Replayed = serde_json::from_value(json).unwrap();
+        let corrected = Percentiles { count: 7, p50: 1.0, p99: 2.0, max: 3.0, ..Percentiles::default() };
+        let ack = LatencyResult { corrected, ..LatencyResult::default() };
+        let replayed = RunResult { latency: [("ack".to_owned(), ack)].into(), ..RunResult::default() };
         let expected = Spread { count: 7, p50: 1.0, p99: 2.0, max: 3.0 };
         assert_eq!(latency(&replayed), [("op → on disk and acknowledged".to_owned(), expected)]);
     }

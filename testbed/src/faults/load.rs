@@ -1,14 +1,13 @@
 //! People who draw all the while: a recorded session, repeated, replayed by the load tester with its oracle on.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use enfilade_loadtest::result::RunResult;
 use enfilade_loadtest::session::{SessionError, SessionWriter, Title, read_session};
-use serde::Deserialize;
 
 use super::journal::{self, Progress};
 use super::repeat::{RepeatError, repeat};
@@ -60,39 +59,6 @@ pub struct Load {
     pub journal: PathBuf,
     report: PathBuf,
     lasts: Duration,
-}
-
-/// What the load tester says of a run, as far as it is needed here.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Replayed {
-    pub verdict: String,
-    pub seconds: f64,
-    pub counts: Counts,
-    /// Percentiles by name of what was measured.
-    pub latency_ms: BTreeMap<String, BTreeMap<String, f64>>,
-    pub violations: Violations,
-    pub generator: Generator,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Counts {
-    pub ops_submitted: u64,
-    pub ops_accepted: u64,
-    pub ops_seen: u64,
-    pub ops_resent: u64,
-    pub ops_refused: BTreeMap<String, u64>,
-    pub signals_seen: u64,
-    pub connections_lost: u64,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Violations {
-    pub counts: BTreeMap<String, u64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Generator {
-    pub cpu_seconds: f64,
 }
 
 impl Load {
@@ -148,13 +114,14 @@ impl Load {
     ///
     /// # Errors
     /// When it takes too long, or ends without a report.
-    pub async fn finish(mut self) -> Result<(Replayed, PathBuf), LoadError> {
+    pub async fn finish(mut self) -> Result<(RunResult, PathBuf), LoadError> {
         let patience = self.lasts + SETTLE + END;
         if self.process.wait(patience).await.is_none() {
             return Err(LoadError::Endless((SETTLE + END).as_secs(), self.process.tail()));
         }
-        let text = std::fs::read(&self.report).map_err(|_| LoadError::Silent(self.process.tail()))?;
-        let replayed = serde_json::from_slice(&text).map_err(|_| LoadError::Silent(self.process.tail()))?;
+        let silent = || LoadError::Silent(self.process.tail());
+        let file = File::open(&self.report).map_err(|_| silent())?;
+        let replayed = RunResult::read(file).map_err(|_| silent())?;
         Ok((replayed, self.journal))
     }
 }

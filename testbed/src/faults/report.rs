@@ -111,7 +111,7 @@ const REQUIRED: [Invariant; 6] =
 /// What is wrong whatever was done.
 #[must_use]
 pub fn judge_delivery(outcome: &Outcome) -> Vec<String> {
-    let oracle = outcome.replayed.violations.counts.iter();
+    let oracle = outcome.replayed.oracle.violations.iter();
     let mut wrong: Vec<String> = oracle.map(|(kind, count)| format!("{count} {kind} (oracle)")).collect();
     for invariant in outcome.audit.violated() {
         let count = violations(&outcome.audit, invariant);

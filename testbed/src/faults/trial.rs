@@ -11,12 +11,13 @@ use enfilade_loadtest::checker::remote::scan_room;
 use enfilade_loadtest::checker::{Invariant, LogScan, Report as Audit, Trust};
 use enfilade_loadtest::clock::{Micros, SECOND};
 use enfilade_loadtest::http::ApiError;
+use enfilade_loadtest::result::RunResult;
 use enfilade_loadtest::target::{InvalidTarget, Target};
 
 use super::catalogue::{Act, Fault, Victims};
 use super::inject::{Done, InjectError, Tormentor};
 use super::journal::{self, ReadError};
-use super::load::{Crowd, Load, LoadError, Replayed};
+use super::load::{Crowd, Load, LoadError};
 use super::marks::Marks;
 use super::measure::{Felt, Observer, Window};
 use crate::cluster::{Cluster, ClusterError, Network, Plan, Ports, Shape, temporary_folder};
@@ -69,7 +70,7 @@ pub struct Stage {
 /// Everything that is known of a trial.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    pub replayed: Replayed,
+    pub replayed: RunResult,
     pub audit: Audit,
     pub felt: Felt,
     pub done: Done,

@@ -1,28 +1,22 @@
 //! Real drawings made into a session: raw Quick, Draw! lines in, several people on one board out.
 //!
 //! Every person draws one drawing after another, at the speed of the hand that drew it, each in a place of its own.
-//! While the pen is down a piece of the stroke goes out every 40 ms, while it is up the cursor travels; when it lifts,
-//! the stroke is submitted. The same drawings, options and seed make the same session.
+//! While the pen is up the cursor travels. The same drawings, options and seed make the same session.
 
 use std::io::{self, BufRead, Read};
 
-use enfilade_proto::board::{Color, Stroke, Width};
+use enfilade_proto::board::{Color, Width};
 use enfilade_proto::limits::COORDINATE;
-use enfilade_proto::{Coord, DisplayName, ElementId, Op, Point, Points};
+use enfilade_proto::{Coord, DisplayName, Point};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::clock::{MILLISECOND, Micros, SECOND};
-use crate::session::{Event, MAX_EVENTS, MAX_PEOPLE, What};
+use super::draft::{Draft, LeftOut, TooMuch};
+use super::pen::{self, Hand, Ink, PIECE};
+use crate::clock::{Micros, SECOND};
+use crate::session::{Event, MAX_PEOPLE};
 
-/// How often a pen that is down, or a cursor that moves, is told of.
-const PIECE: Micros = 40 * MILLISECOND;
-/// A piece of 300 points fits a signal of 4 KiB whatever they are.
-const PIECE_POINTS: usize = 300;
-/// A stroke of more points is submitted as several; this many fit a frame of 64 KiB in JSON whatever they are.
-const STROKE_POINTS: usize = 2_000;
 /// Whoever stopped to think thinks no longer than this in a session.
 const LONGEST_PAUSE: Micros = 5 * SECOND;
 /// A drawing of the game takes at most 20 s; this is an accident.
@@ -47,8 +41,8 @@ pub enum ImportError {
     Io(#[from] io::Error),
     #[error("there is no drawing to import; {0}")]
     Nothing(String),
-    #[error("these drawings make more than {MAX_EVENTS} events; take fewer with --limit")]
-    TooMuch,
+    #[error("{0}; take fewer drawings with --limit")]
+    TooMuch(#[from] TooMuch),
     #[error("{0}")]
     Options(&'static str),
 }
@@ -208,7 +202,9 @@ pub fn compose(drawings: &Drawings, options: &Options) -> Result<Vec<Event>, Imp
         let why = drawings.reasons.first().map_or("the files have no lines", String::as_str);
         return Err(ImportError::Nothing(why.to_owned()));
     }
-    let mut people: Vec<Person> = (0..options.people).map(|person| Person::new(person, options)).collect();
+    let mut draft = Draft::default();
+    let mut people: Vec<Person> =
+        (0..options.people).map(|person| Person::new(person, options, &mut draft)).collect();
     let columns = (drawings.drawings.len() as f64).sqrt().ceil() as usize;
     if columns as f64 * options.spread > COORDINATE {
         return Err(ImportError::Options(
@@ -216,34 +212,29 @@ pub fn compose(drawings: &Drawings, options: &Options) -> Result<Vec<Event>, Imp
         ));
     }
     let rounds = drawings.drawings.len().div_ceil(people.len());
-    let mut events = 0;
     for (i, drawing) in drawings.drawings.iter().enumerate() {
         let (person, round) = (i % people.len(), i / people.len());
         // Neighbouring cells to one person, so that each has a corner of the board.
         let cell = person * rounds + round;
         let place = [(cell % columns) as f64 * options.spread, (cell / columns) as f64 * options.spread];
-        let before = people[person].events.len();
-        people[person].draw(drawing, place, options.spread);
-        events += people[person].events.len() - before;
-        if events > MAX_EVENTS - 2 * people.len() {
-            return Err(ImportError::TooMuch);
+        people[person].draw(drawing, place, options.spread, &mut draft);
+        if draft.is_full() {
+            return Err(TooMuch::Events.into());
         }
     }
-    let mut all: Vec<Event> = people.into_iter().flat_map(Person::finish).collect();
-    // Stable: what one person did keeps its order.
-    all.sort_by_key(|event| event.at);
-    Ok(all)
+    for person in people {
+        person.finish(&mut draft);
+    }
+    Ok(draft.finish(&mut LeftOut::default())?)
 }
 
 struct Person {
     number: u32,
-    color: Color,
-    width: Width,
+    hand: Hand,
+    ink: Ink,
     rng: StdRng,
     now: Micros,
     cursor: Option<Point>,
-    strokes: u32,
-    events: Vec<Event>,
 }
 
 const NAMES: [&str; 12] =
@@ -253,7 +244,7 @@ const COLORS: [u32; 8] =
 const WIDTHS: [u16; 4] = [2, 3, 4, 6];
 
 impl Person {
-    fn new(number: u32, options: &Options) -> Self {
+    fn new(number: u32, options: &Options, draft: &mut Draft) -> Self {
         // Each person has a source of chance of their own: one more changes nothing for the others.
         let mut rng =
             StdRng::seed_from_u64(options.seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -267,20 +258,18 @@ impl Person {
             DisplayName::new(&name).expect("a name"),
             Width::from_steps(WIDTHS[rng.random_range(0..WIDTHS.len())] * 64).expect("a width"),
         );
-        let join = Event { at: 0, what: What::Join { person: number, name } };
+        draft.join(0, number, name);
         Self {
             number,
-            color: Color::from_rgba(COLORS[nth % COLORS.len()]),
-            width,
+            hand: Hand::new(number),
+            ink: Ink { color: Color::from_rgba(COLORS[nth % COLORS.len()]), width },
             now: rng.random_range(SECOND / 2..5 * SECOND),
             rng,
             cursor: None,
-            strokes: 0,
-            events: vec![join],
         }
     }
 
-    fn draw(&mut self, drawing: &Drawing, place: [f64; 2], cell: f64) {
+    fn draw(&mut self, drawing: &Drawing, place: [f64; 2], cell: f64, draft: &mut Draft) {
         let scale = (cell * FILL / drawing.size[0].max(drawing.size[1])).min(1.0);
         let point = |sample: &Sample| -> Point {
             [0, 1].map(|axis| {
@@ -292,20 +281,16 @@ impl Person {
         }
         let begin = self.now;
         for stroke in &drawing.strokes {
-            let samples: Vec<(Micros, Point)> = stroke.iter().map(|s| (begin + s.at, point(s))).collect();
-            self.travel(samples[0]);
-            // The ends of neighbouring parts are the same point, so that the line stays whole.
-            let mut rest = &samples[..];
-            while rest.len() > STROKE_POINTS {
-                self.stroke(&rest[..STROKE_POINTS]);
-                rest = &rest[STROKE_POINTS - 1..];
-            }
-            self.stroke(rest);
+            let samples: Vec<pen::Sample> = stroke.iter().map(|s| (begin + s.at, point(s))).collect();
+            self.travel(samples[0], draft);
+            self.hand.draw(draft, self.ink, &samples);
+            let (last, end) = samples[samples.len() - 1];
+            (self.now, self.cursor) = (last, Some(end));
         }
     }
 
     /// The cursor's way, pen up, to where the next stroke begins.
-    fn travel(&mut self, (until, to): (Micros, Point)) {
+    fn travel(&mut self, (until, to): pen::Sample, draft: &mut Draft) {
         if let Some(from) = self.cursor {
             let (start, span) = (self.now, until.saturating_sub(self.now));
             for step in 1..=span / PIECE {
@@ -314,92 +299,30 @@ impl Person {
                     let (from, to) = (from[axis].units(), to[axis].units());
                     Coord::from_units(from + (to - from) * way).unwrap_or_default()
                 });
-                self.signal(start + step * PIECE, "cursor", json!({ "x": at[0], "y": at[1] }));
+                pen::point(draft, self.number, start + step * PIECE, Some(at));
             }
         }
         self.now = until.max(self.now);
     }
 
-    fn stroke(&mut self, samples: &[(Micros, Point)]) {
-        let name = format!("p{}s{}", self.number, self.strokes);
-        self.strokes += 1;
-        let mut pieces = Pieces { name: &name, sent: 0, count: 0 };
-        // The first point at once, then what came in 40 ms.
-        let mut due = samples[0].0;
-        let mut last = due;
-        for (i, &(at, _)) in samples.iter().enumerate() {
-            while at > due || i - pieces.sent == PIECE_POINTS {
-                self.piece(&mut pieces, &samples[..i], due.min(at));
-                due = due.max(at.saturating_sub(PIECE)) + PIECE;
-            }
-            last = at;
-        }
-        self.now = last;
-        self.cursor = samples.last().map(|&(_, point)| point);
-        let points: Vec<Point> = samples.iter().map(|&(_, point)| point).collect();
-        #[expect(clippy::expect_used, reason = "p, s and two numbers")]
-        let element = ElementId::new(&name).expect("an element id");
-        let points = Points::encode(&points);
-        let op =
-            Op::AddStroke(Stroke { element, color: self.color, width: self.width, points, pressure: None });
-        self.events.push(Event { at: last, what: What::Op { person: self.number, op } });
-    }
-
-    /// What was drawn since the last piece, if anything.
-    fn piece(&mut self, pieces: &mut Pieces<'_>, drawn: &[(Micros, Point)], at: Micros) {
-        let new = &drawn[pieces.sent..];
-        if new.is_empty() {
-            return;
-        }
-        let body = json!({
-            "element": pieces.name, "color": self.color, "width": self.width, "at": pieces.sent, "points": flat(new),
-        });
-        self.signal(at, &format!("stroke.{}", pieces.count), body);
-        pieces.sent = drawn.len();
-        pieces.count += 1;
-    }
-
-    fn signal(&mut self, at: Micros, key: &str, body: Value) {
-        let what = What::Signal { person: self.number, key: key.to_owned(), body };
-        self.events.push(Event { at, what });
-    }
-
-    fn finish(mut self) -> Vec<Event> {
+    fn finish(self, draft: &mut Draft) {
         if self.cursor.is_some() {
-            self.signal(self.now + PIECE, "cursor", Value::Null);
-        }
-        self.events
-    }
-}
-
-struct Pieces<'a> {
-    name: &'a str,
-    /// Points of the stroke that were sent.
-    sent: usize,
-    count: usize,
-}
-
-/// Points as pieces of strokes carry them: zigzag codes of differences in quarters.
-fn flat(samples: &[(Micros, Point)]) -> Vec<u32> {
-    let mut last = [0i32; 2];
-    let mut codes = Vec::with_capacity(samples.len() * 2);
-    for (_, point) in samples {
-        for (axis, last) in last.iter_mut().enumerate() {
-            let difference = point[axis].quarters() - *last;
-            *last = point[axis].quarters();
-            codes.push(((difference << 1) ^ (difference >> 31)).cast_unsigned());
+            pen::point(draft, self.number, self.now + PIECE, None);
         }
     }
-    codes
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use enfilade_proto::Op;
+    use enfilade_proto::board::Stroke;
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::session::What;
 
     const OPTIONS: Options = Options { people: 3, spread: 600.0, seed: 7, limit: 1000 };
 
