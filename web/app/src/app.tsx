@@ -29,7 +29,7 @@ function Page(): JSX.Element {
     case 'landing':
       return <LandingPage />
     case 'board':
-      return <BoardPage key={current.room} room={current.room} link={current.link} />
+      return <BoardPage key={current.room} room={current.room} link={current.link} watch={current.watch} />
     case 'nowhere':
       return <TroublePage trouble={trouble('missing')} />
   }

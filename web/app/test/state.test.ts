@@ -61,12 +61,14 @@ describe('routes', () => {
   const room = '7d1e0000-0000-4000-8000-00000000abcd'
   test('are read from the address', () => {
     expect(routeOf({ pathname: '/', hash: '' })).toEqual({ page: 'landing' })
-    expect(routeOf({ pathname: `/b/${room}`, hash: '#q1w2' })).toEqual({ page: 'board', room, link: 'q1w2' })
+    expect(routeOf({ pathname: `/b/${room}`, hash: '#q1w2' })).toEqual({ page: 'board', room, link: 'q1w2', watch: false })
     expect(routeOf({ pathname: `/b/${room.toUpperCase()}/`, hash: '' })).toEqual({
       page: 'board',
       room,
       link: undefined,
+      watch: false,
     })
+    expect(routeOf({ pathname: `/b/${room}`, search: '?watch', hash: '#q1w2' })).toMatchObject({ link: 'q1w2', watch: true })
     expect(routeOf({ pathname: '/b/nonsense', hash: '' })).toEqual({ page: 'nowhere' })
     expect(routeOf({ pathname: `/b/${room}`, hash: '#%E0%A4%A' })).toMatchObject({ link: '%E0%A4%A' })
   })

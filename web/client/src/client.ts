@@ -4,61 +4,26 @@
  */
 
 import { Backoff, verdict } from './backoff.js'
+import type { ClientEvents, ClientOptions, CloseReason, Status } from './client-options.js'
 import { type Clock, type Random, systemClock } from './clock.js'
-import { type CodecName, codecNamed } from './codec.js'
+import { codecNamed } from './codec.js'
 import { Connection, type Ending, type SocketConstructor } from './connection.js'
 import { type Credentials, Identification, subjectOf } from './credentials.js'
 import { Deliveries } from './deliver.js'
 import { asError, EnfiladeError, invitesRetry } from './errors.js'
 import { Emitter, type Unsubscribe } from './events.js'
 import { Ledger } from './ledger.js'
+import { INFLATES } from './inflate.js'
 import { onAwake } from './page.js'
 import { Refresher } from './refresher.js'
 import { type JoinOptions, Room, type RoomMessage } from './room.js'
 import type { RoomHost } from './room-host.js'
+import { fetchSnapshot } from './snapshot-fetch.js'
 import { MemoryOpStore, type OpQueue, type OpStore, type QueueOwner } from './store.js'
-import { DEFAULT_LIMITS, type Limits, type ServerMessage, type User, type Uuid, type Welcome } from './types.js'
+import { DEFAULT_LIMITS, type Hello, type Limits, type ServerMessage, type User, type Uuid, type Welcome } from './types.js'
 
+export type { ClientEvents, ClientOptions, CloseReason, Status } from './client-options.js'
 export type { Credentials } from './credentials.js'
-
-/**
- * `connecting`: for the first time, or at once after a polite goodbye. `offline`: the connection was lost and is being
- * tried again. `closed`: for good.
- */
-export type Status = 'connecting' | 'online' | 'offline' | 'closed'
-
-export interface CloseReason {
-  code: number
-  reason: string
-}
-
-export interface ClientOptions {
-  /** `wss://…/ws` */
-  url: string
-  /** Asked at the start, and again whenever a fresh token is needed. */
-  credentials: () => Promise<Credentials> | Credentials
-  codec?: CodecName
-  /** A fixed client id, which nobody else uses at the same time. Excludes `store`, which hands them out. */
-  client?: Uuid
-  /** Where there is no global one, or another is to be used. */
-  WebSocket?: SocketConstructor
-  /** Where unanswered ops survive a reload; in memory unless given. */
-  store?: OpStore
-  random?: Random
-  clock?: Clock
-}
-
-export interface ClientEvents {
-  status: Status
-  /** Said hello, on a first or a new connection. */
-  welcome: Welcome
-  /** Something went wrong that no promise and no other event tells. */
-  error: EnfiladeError
-  /** Every op was answered, and no room is joined any more. */
-  idle: null
-  /** The end: the server said not to come back, or `close` was called. */
-  closed: CloseReason
-}
 
 /** A connection that lived this long makes the next failure a first one. */
 const STABLE_MS = 10_000
@@ -87,6 +52,8 @@ export class Client extends Emitter<ClientEvents> {
   #onlineSince = 0
   /** Whether somebody uses this device. A new connection counts as in use until it says otherwise. */
   #inUse = true
+  /** Whether snapshots may come compressed; not after one could not be unpacked. */
+  #compressed: boolean
   #attempting = false
   #retry: unknown
   #takeover: unknown
@@ -99,13 +66,15 @@ export class Client extends Emitter<ClientEvents> {
     this.#WebSocket = WebSocket as SocketConstructor
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
-    this.#store = options.store ?? new MemoryOpStore(options.client)
+    // An audience has no ops, and does not deliver those of others.
+    this.#store = (options.audience ? undefined : options.store) ?? new MemoryOpStore(options.client)
+    this.#compressed = INFLATES && options.codec !== 'json'
     this.#backoff = new Backoff(this.#random)
     const report = (error: EnfiladeError): void => this.emit('error', error)
     const failed = (error: unknown): void => report(asError(error, 'unreachable'))
     const sendToken = (token: string): void => this.#sendToken(token)
     this.#ledger = new Ledger(this.#store, this.#clock, report)
-    this.#identification = new Identification(options.credentials, this.#clock)
+    this.#identification = new Identification(options.credentials ?? (() => ({})), this.#clock)
     this.#refresher = new Refresher(this.#identification, this.#clock, this.#random, sendToken, failed)
     this.#host = this.#asHost()
     this.#asleep = onAwake(() => this.#awake())
@@ -161,13 +130,14 @@ export class Client extends Emitter<ClientEvents> {
     }
     const room = new Room(this.#host, key, options, true)
     if (this.#status === 'closed') room.close(closedError())
+    else if (options.snapshotFrom === 'http' && !options.cached) void this.#admitByHttp(room)
     else this.#admit(room)
     return room
   }
 
   /** Says whether somebody uses this device right now: by that others see a signed-in person online or away. */
   setActive(active: boolean): void {
-    if (this.#inUse === active) return
+    if (this.#inUse === active || this.#options.audience) return
     this.#inUse = active
     for (const connection of [this.#active, this.#next]) if (connection?.ready) this.#sendActivity(connection)
   }
@@ -210,13 +180,17 @@ export class Client extends Emitter<ClientEvents> {
 
   #connect(): Connection {
     const { codec, url } = this.#options
-    const hello = this.#identification.hello(this.#ledger.client!)
+    const hello: Hello = {
+      ...this.#identification.hello(this.#ledger.client!),
+      ...(this.#options.audience && { audience: true }),
+      ...(this.#compressed && { compression: ['deflate'] }),
+    }
     return new Connection(
       { url, WebSocket: this.#WebSocket, codec: codecNamed(codec ?? 'msgpack'), hello, clock: this.#clock },
       {
         welcomed: (connection, welcome) => this.#welcomed(connection, welcome),
         pushed: (connection, message) => this.#pushed(connection, message),
-        failed: (_, error) => this.#report(error),
+        failed: (_, error) => this.#failed(error),
         ended: (connection, ending) => this.#ended(connection, ending),
       },
     )
@@ -242,6 +216,11 @@ export class Client extends Emitter<ClientEvents> {
     } else if (message.type === 'reconnect') this.#goElsewhere(connection, message.data)
     else if (message.type === 'error') this.#report(EnfiladeError.from(message.data))
     else if (isOfRoom(message)) this.#rooms.get(message.data.room)?.take(connection, message)
+  }
+
+  #failed(error: EnfiladeError): void {
+    if (error.code === 'snapshot_unreadable') this.#compressed = false
+    this.#report(error)
   }
 
   #ended(connection: Connection, ending: Ending): void {
@@ -311,7 +290,7 @@ export class Client extends Emitter<ClientEvents> {
   // ---- make before break ------------------------------------------------------------------------------------------
 
   /** This node is going away: the second connection is made before the first ends. */
-  #goElsewhere(connection: Connection, { after_ms, resume }: { after_ms: number; resume: string }): void {
+  #goElsewhere(connection: Connection, { after_ms, resume }: { after_ms: number; resume?: string }): void {
     if (connection !== this.#active) return
     this.#identification.resumeWith(resume)
     this.#takeOverAfter(after_ms)
@@ -402,8 +381,24 @@ export class Client extends Emitter<ClientEvents> {
 
   #admit(room: Room): void {
     this.#rooms.set(room.id, room)
+    room.release()
     const connection = this.#next?.ready ? this.#next : this.#active
     if (connection?.ready) room.attach(connection)
+  }
+
+  /** Begins with a snapshot from HTTP; if there is none to be had, the connection brings it. */
+  async #admitByHttp(room: Room): Promise<void> {
+    this.#rooms.set(room.id, room)
+    room.hold()
+    const { origin } = new URL(this.#options.url.replace(/^ws/, 'http'))
+    const fetch = this.#options.fetch ?? globalThis.fetch
+    try {
+      const { token } = await this.#identification.same()
+      room.beginWith(await fetchSnapshot({ origin, room: room.id, link: room.link, token, fetch }))
+    } catch (error) {
+      this.#report(asError(error, 'unreachable'))
+    }
+    if (this.#rooms.get(room.id) === room) this.#admit(room)
   }
 
   /** A method, because the compiler takes a field that was compared once for unchanged after an `await`. */

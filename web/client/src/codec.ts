@@ -5,8 +5,8 @@ import { decode, encode } from '@msgpack/msgpack'
 import { EnfiladeError } from './errors.js'
 import { isUuid, uuidToBytes, uuidToText } from './ids.js'
 import { decodePoints, decodePressure, encodePoints, encodePressure, toPairs, toPoints } from './points.js'
-import type { ClientMessage, Points, Pressure, ServerMessage, Uuid } from './types.js'
-import { type Form, fromWire, isKnown, schemaOf, toWire } from './wire.js'
+import type { ClientMessage, Points, Pressure, ServerMessage, Snapshot, Uuid } from './types.js'
+import { type Form, fromWire, HTTP_SCHEMAS, isKnown, schemaOf, toWire } from './wire.js'
 
 export type CodecName = 'msgpack' | 'json'
 
@@ -131,6 +131,11 @@ export const msgpackCodec: Codec = {
 
 export function codecNamed(name: CodecName): Codec {
   return name === 'json' ? jsonCodec : msgpackCodec
+}
+
+/** A snapshot that travelled by itself, in MessagePack. Throws `malformed_frame`. */
+export function readSnapshot(bytes: Uint8Array): Snapshot {
+  return understood(() => fromWire(decode(bytes), HTTP_SCHEMAS.namedSnapshot, fromMsgpackForm) as Snapshot)
 }
 
 /** How long a value is as MessagePack, which is how the size of a signal's body is counted. */

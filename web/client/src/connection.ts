@@ -6,6 +6,7 @@
 import type { Clock } from './clock.js'
 import { type Codec, type Encoded, FRAME_OVERHEAD, type Message, msgpackLength, SEPARATOR_BYTES } from './codec.js'
 import { EnfiladeError } from './errors.js'
+import { isPacked, unpack } from './packed.js'
 import { Pacer } from './pacer.js'
 import { DEFAULT_LIMITS, type Hello, type Limits, type Requests, type ServerMessage, type Welcome } from './types.js'
 
@@ -40,7 +41,7 @@ export interface ConnectionHandler {
   welcomed(connection: Connection, welcome: Welcome): void
   /** A message that answers nothing. */
   pushed(connection: Connection, message: ServerMessage): void
-  /** A frame that could not be read; the connection goes on. */
+  /** A frame that could not be read; the connection goes on, unless it was a snapshot that cannot be unpacked. */
   failed(connection: Connection, error: EnfiladeError): void
   /** Once, and the last that is heard of it. */
   ended(connection: Connection, ending: Ending): void
@@ -77,6 +78,9 @@ export class Connection {
   #watch: unknown
   #announced: Ending | null = null
   #refusal: EnfiladeError | undefined
+  /** A snapshot is being unpacked: what came after it waits. */
+  #unpacking = false
+  readonly #held: ServerMessage[] = []
   limits: Limits = DEFAULT_LIMITS
   /** Ops and signals that may still go now, over all rooms. */
   opPacer: Pacer
@@ -182,14 +186,47 @@ export class Connection {
       return this.#handler.failed(this, error as EnfiladeError)
     }
     for (const message of messages as ServerMessage[]) {
-      if (this.#phase === 'ended') return
-      this.#take(message)
+      if (message.type === 'closing') this.#announced = message.data
+      this.#held.push(message)
     }
+    this.#takeHeld()
+  }
+
+  /** Takes what has come, in order, up to a snapshot that has to be unpacked first. */
+  #takeHeld(): void {
+    while (!this.#unpacking && this.#phase !== 'ended') {
+      const message = this.#held.shift()
+      if (!message) return
+      if (isPacked(message)) void this.#unpack(message)
+      else this.#take(message)
+    }
+  }
+
+  async #unpack(packed: Parameters<typeof unpack>[0]): Promise<void> {
+    this.#unpacking = true
+    let message: ServerMessage
+    try {
+      message = await unpack(packed)
+    } catch (cause) {
+      return this.#unreadable(cause)
+    }
+    this.#unpacking = false
+    if (this.#phase === 'ended') return
+    this.#take(message)
+    this.#takeHeld()
+  }
+
+  /** Without its snapshot nothing that follows makes sense. */
+  #unreadable(cause: unknown): void {
+    if (this.#phase === 'ended') return
+    const reason = 'a compressed snapshot could not be unpacked'
+    this.#handler.failed(this, new EnfiladeError('snapshot_unreadable', reason, undefined, { cause }))
+    this.#socket.close(1000, 'unreadable')
+    this.#end({ code: 1006, reason })
   }
 
   #take(message: ServerMessage): void {
     if (message.type === 'ping') this.#enqueue({ type: 'pong', data: {} })
-    if (message.type === 'closing') this.#announced = message.data
     const onReply = message.id === undefined ? undefined : this.#replies.get(message.id)
     if (!onReply) return this.#handler.pushed(this, message)
     this.#replies.delete(message.id!)
@@ -250,6 +287,7 @@ export class Connection {
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null
     const waiting = [...this.#replies.values()]
     this.#replies.clear()
+    this.#held.length = 0
     for (const onReply of waiting) onReply(disconnected())
     // Proxies lose codes, so what was announced counts.
     const ending: Ending = { code: this.#announced?.code ?? code, reason: this.#announced?.reason ?? reason }

@@ -74,13 +74,13 @@ export class Identification {
 
   welcomed({ resume, user }: Welcome): void {
     this.#fresh = false
-    this.#resume = resume
-    this.#user = { id: user.id, name: user.name, guest: user.guest ?? false }
+    this.#resume = resume ?? null
+    this.#user = user ? { id: user.id, name: user.name, guest: user.guest ?? false } : null
   }
 
   /** The server gave another resume token. */
-  resumeWith(resume: string): void {
-    this.#resume = resume
+  resumeWith(resume: string | undefined): void {
+    this.#resume = resume ?? this.#resume
   }
 
   hello(client: Uuid): Hello {

@@ -16,6 +16,8 @@ export type LocalErrorCode =
   | 'payload_too_large'
   /** Ops could not be written to, or read from, the store of this browser. */
   | 'store_failed'
+  /** A compressed snapshot could not be unpacked; the client connects again and asks for plain ones. */
+  | 'snapshot_unreadable'
   /** The network, or the server behind it, did not answer at all. */
   | 'unreachable'
 

@@ -40,6 +40,8 @@ export interface JoinOptions {
   link?: string
   /** What is known of the room from before; the server then sends only what is missing. */
   cached?: CachedRoom
+  /** Fetch the snapshot over HTTP first, where caches may have it, and join from there. For crowds. */
+  snapshotFrom?: 'http'
 }
 
 /** `joining` is also the state of a room whose connection was lost: it joins again by itself. */
@@ -94,6 +96,8 @@ export class Room extends Emitter<RoomEvents> {
   #presence = NOBODY
   /** The connection through which the room is joined now. */
   #line: Connection | null = null
+  /** It is about to get a state to begin with, and does not join before. */
+  #held = false
 
   /** Made by `Client.join`. */
   constructor(host: RoomHost, id: Uuid, options: JoinOptions, wanted: boolean) {
@@ -234,7 +238,7 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#state === 'refused') this.#setState('joining')
     else if (returned) this.emit('state', this.#state)
     const line = this.#joining.on ?? this.host.connection
-    if (again && line?.ready) this.#join(line)
+    if (again && line?.ready && !this.#held) this.#join(line)
   }
 
   /** Ops that were left unanswered by an earlier holder of the queue. */
@@ -248,9 +252,25 @@ export class Room extends Emitter<RoomEvents> {
     this.#delivery.rename()
   }
 
+  /** Does not join before `release`. */
+  hold(): void {
+    this.#held = true
+  }
+
+  release(): void {
+    this.#held = false
+  }
+
+  /** What is known of the room from elsewhere. */
+  beginWith(cached: CachedRoom): void {
+    if (this.position) return
+    this.#history.beginWith(cached)
+    this.emit('reset', { snapshot: cached.snapshot })
+  }
+
   /** Joins on a connection that is ready. The room stays on its present line until the answer is there. */
   attach(connection: Connection, settled: () => void = () => {}): void {
-    if (this.#state === 'refused') return settled()
+    if (this.#state === 'refused' || this.#held) return settled()
     this.#join(connection, settled)
   }
 

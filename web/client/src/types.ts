@@ -211,9 +211,13 @@ export interface Signal {
 
 export interface Hello {
   client: Uuid
+  /** Only watches: counted, not listed. Needs no credential. */
+  audience?: true
   resume?: string
   token?: string
   guest?: { name: string }
+  /** How snapshots may be compressed. */
+  compression?: string[]
 }
 
 export interface Requests {
@@ -232,16 +236,19 @@ export interface Requests {
 export interface Presence {
   room?: Uuid
   count: number
+  /** Connections that only watch, not among `count`; absent if there are none. */
+  audience?: number
   members?: Member[]
   joined?: Member[]
   left?: Uuid[]
 }
 
 export interface Welcome {
-  user: User
+  /** Absent, as is `resume`, for an audience without a name. */
+  user?: User
   node: string
   ping_ms: number
-  resume: string
+  resume?: string
   limits: Limits
 }
 
@@ -252,6 +259,8 @@ export interface Joined {
   role: Role
   position: Position
   snapshot?: Snapshot
+  /** The snapshot, packed; it is unpacked before a room takes it. */
+  snapshot_deflate?: Uint8Array
   ops?: LoggedOp[]
   presence: Presence
 }
@@ -271,10 +280,10 @@ export interface ServerMessages {
   ops: { room: Uuid; epoch: number; first_seq: number; ops: LoggedOp[] }
   signals: { room: Uuid; signals: Signal[] }
   presence: Presence & { room: Uuid }
-  reset: { room: Uuid; position: Position; snapshot: Snapshot; ops?: LoggedOp[] }
+  reset: { room: Uuid; position: Position; snapshot?: Snapshot; snapshot_deflate?: Uint8Array; ops?: LoggedOp[] }
   renamed: { room: Uuid; title: string }
   ping: { heads: { room: Uuid; seq: number }[] }
-  reconnect: { after_ms: number; resume: string }
+  reconnect: { after_ms: number; resume?: string }
   closing: { code: number; reason: string }
 }
 

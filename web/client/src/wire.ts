@@ -70,6 +70,7 @@ export const HTTP_SCHEMAS = {
   op: fields({ client: 'uuid', op }),
   history: fields({ ops: list(loggedOp) }),
   snapshot: fields({ room: 'uuid', snapshot }),
+  namedSnapshot: snapshot,
 } as const
 
 /** A copy with every leaf in the form that travels. */

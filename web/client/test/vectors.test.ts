@@ -6,6 +6,8 @@ import { decode } from '@msgpack/msgpack'
 import { describe, expect, test } from 'vitest'
 
 import { jsonCodec, msgpackCodec } from '../src/codec.js'
+import { isPacked, unpack } from '../src/packed.js'
+import type { ServerMessage } from '../src/types.js'
 
 interface Vector {
   name: string
@@ -15,10 +17,12 @@ interface Vector {
 }
 
 const folder = fileURLToPath(new URL('../../../proto/vectors', import.meta.url))
-const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
+const files = readdirSync(folder).filter((file) => file.endsWith('.json') && file !== 'deflate.json')
+
+const read = (file: string): Vector[] => JSON.parse(readFileSync(`${folder}/${file}`, 'utf8')) as Vector[]
 
 describe.each(files)('%s', (file) => {
-  const vectors = JSON.parse(readFileSync(`${folder}/${file}`, 'utf8')) as Vector[]
+  const vectors = read(file)
 
   test.each(vectors)('$name', ({ from, json, msgpack }) => {
     const bytes = Uint8Array.from(Buffer.from(msgpack, 'hex'))
@@ -33,4 +37,12 @@ describe.each(files)('%s', (file) => {
       expect(JSON.parse(jsonCodec.encode(messages[0]!).body as string)).toEqual(json)
     }
   })
+})
+
+test.each(read('deflate.json'))('$name', async ({ json, msgpack }) => {
+  const [packed] = msgpackCodec.decode(Uint8Array.from(Buffer.from(msgpack, 'hex'))) as [ServerMessage]
+  const [plain] = jsonCodec.decode(JSON.stringify(json)) as [ServerMessage]
+  expect(isPacked(plain)).toBe(false)
+  if (!isPacked(packed)) throw new Error('the vector is not packed')
+  expect(await unpack(packed)).toEqual(plain)
 })

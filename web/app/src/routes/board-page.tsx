@@ -16,9 +16,17 @@ import { NameDialog } from '../ui/name-dialog'
 import { Mark } from '../ui/wordmark'
 import { TroublePage } from './trouble-page'
 
-export function BoardPage({ room, link }: { room: string; link: string | undefined }): JSX.Element {
+interface Props {
+  readonly room: string
+  readonly link: string | undefined
+  readonly watch: boolean
+}
+
+export function BoardPage({ room, link, watch }: Props): JSX.Element {
   const current = useSignal<BoardSession | undefined>(undefined)
   const attempt = useSignal(0)
+  /** Whether one only watches: because the address says so, or because there is a crowd. */
+  const watches = useSignal(watch)
   /** Another name, another account or another try is another session. */
   const identity = useComputed(() => account.value?.user.id ?? `guest ${guestName.value}`)
 
@@ -26,12 +34,16 @@ export function BoardPage({ room, link }: { room: string; link: string | undefin
     if (restoring.value) return
     // Whoever was signed out is told so, and not let in as a guest behind their back.
     if (current.peek()?.trouble.peek()?.kind === 'signed-out' && !account.peek()) return
-    const session = new BoardSession(room, linkFor(room, link), opStore)
+    const session = new BoardSession(room, linkFor(room, link), opStore, watches.value)
     current.value = session
     return () => session.close()
-  }, [room, link, identity.value, attempt.value, restoring.value])
+  }, [room, link, identity.value, attempt.value, restoring.value, watches.value])
 
   const session = current.value
+  const crowded = session?.crowded.value ?? false
+  useEffect(() => {
+    if (crowded) watches.value = true
+  }, [crowded])
   const trouble = session?.trouble.value
   const again = () => {
     current.value = undefined

@@ -22,6 +22,7 @@ import { guestName } from './names'
 import { keepResume, resumeFor } from './resume'
 import { type Trouble, trouble, troubleOfClose, troubleOfRefusal } from './trouble'
 import { unwatchUnsaved, watchUnsaved } from './unsaved'
+import { hadBetterWatch } from './watching'
 
 /** How long the first answer may take before the page says that the server is silent. */
 const PATIENCE_MS = 6_000
@@ -45,12 +46,20 @@ export class BoardSession {
   readonly title = signal('')
   readonly people = signal<readonly Member[]>([])
   readonly count = signal(0)
+  /** How many only watch. */
+  readonly audience = signal(0)
   readonly canUndo = signal(false)
   readonly canRedo = signal(false)
   /** Who one is on this board. */
   readonly me = signal<string | undefined>(undefined)
 
   readonly canEdit = computed(() => this.role.value === 'editor' || this.role.value === 'owner')
+  /** There are so many that somebody who may only look had better watch. */
+  readonly crowded: ReadonlySignal<boolean> = computed(
+    () =>
+      !this.watches &&
+      hadBetterWatch({ role: this.role.value, count: this.count.value, audience: this.audience.value }),
+  )
   readonly opened: ReadonlySignal<boolean> = computed(() => this.#everJoined.value)
   readonly indication: ReadonlySignal<Indication> = computed(() =>
     indicate({
@@ -60,6 +69,7 @@ export class BoardSession {
       unanswered: this.#unanswered.value,
       refused: this.#refused.value,
       canEdit: this.canEdit.value,
+      watches: this.watches,
       everJoined: this.#everJoined.value,
     }),
   )
@@ -68,10 +78,20 @@ export class BoardSession {
     () => this.#end.value ?? (this.#impatient.value && !this.#everJoined.value ? trouble('gone') : undefined),
   )
 
-  constructor(room: string, link: string | undefined, store: OpStore | undefined) {
+  /** `watches`: as one of the audience, without a name and without ops. */
+  constructor(
+    room: string,
+    link: string | undefined,
+    store: OpStore | undefined,
+    readonly watches = false,
+  ) {
     this.link = link
-    this.client = new Client({ url: socketAddress(location), credentials, ...(store && { store }) })
-    this.board = new Board(this.client.join(room, link ? { link } : {}))
+    const url = socketAddress(location)
+    this.client = watches
+      ? new Client({ url, audience: true, credentials: watcher })
+      : new Client({ url, credentials, ...(store && { store }) })
+    const known = link ? { link } : {}
+    this.board = new Board(this.client.join(room, watches ? { ...known, snapshotFrom: 'http' } : known))
     this.#listen()
     watchUnsaved(this)
     const waiting = setTimeout(() => (this.#impatient.value = true), PATIENCE_MS)
@@ -104,7 +124,7 @@ export class BoardSession {
       atPage.subscribe((active) => client.setActive(active)),
       client.on('status', (status) => this.#statusChanged(status)),
       client.on('welcome', (welcome) => {
-        this.me.value = welcome.user.id
+        this.me.value = welcome.user?.id
         keepResume(welcome)
       }),
       client.on('closed', (reason) => this.#closed(reason)),
@@ -144,8 +164,9 @@ export class BoardSession {
   }
 
   #presence(): void {
-    const { count, members } = this.board.room.presence
+    const { count, members, audience } = this.board.room.presence
     this.count.value = count
+    this.audience.value = audience
     this.people.value = [...members.values()]
   }
 
@@ -164,6 +185,12 @@ async function credentials() {
   const name = guestName.value
   const resume = resumeFor(name)
   return { guest: { name }, ...(resume && { resume }) }
+}
+
+/** Whoever is signed in watches as themselves, for the sake of boards that have no link; others as nobody. */
+async function watcher() {
+  const token = await api.token()
+  return token ? { token } : {}
 }
 
 function socketAddress({ protocol, host }: Location): string {

@@ -20,15 +20,19 @@ export interface Known {
   readonly refused: number
   readonly canEdit: boolean
   readonly everJoined: boolean
+  /** One of the audience. */
+  readonly watches?: boolean
 }
 
 export function indicate(known: Known): Indication {
-  const { status, state, longLost, unanswered, refused, canEdit, everJoined } = known
+  const { status, state, longLost, unanswered, refused, canEdit, everJoined, watches } = known
   if (status === 'closed' || (status !== 'online' && longLost)) return offline(unanswered)
   if (!everJoined) return say('opening', 'Opening…', 'Fetching the board.')
   if (status !== 'online' || state !== 'joined') return reconnecting(unanswered)
   if (refused > 0) return refusal(refused)
   if (unanswered > 0) return saving(unanswered)
+  if (watches)
+    return say('viewing', 'View only', 'You see every change as it happens. You are counted, and not shown by name.')
   if (!canEdit)
     return say('viewing', 'View only', 'You see every change as it happens. With this link you cannot draw.')
   return say('saved', 'Saved', 'Everything you drew is stored on the server.')

@@ -14,6 +14,8 @@ function isKept(value: unknown): value is Kept {
 }
 
 export function keepResume({ user, resume }: Welcome): void {
+  // An audience has neither, and leaves the guest of this browser as they are.
+  if (!user || !resume) return
   if (user.guest) keep('guest', { name: user.name, resume })
   else forget('guest')
 }

@@ -15,6 +15,7 @@ import { NameHint } from './name-hint'
 import { PeopleList } from './people-list'
 import { ShareDialog } from './share-dialog'
 import { Toolbar } from './toolbar'
+import { Watching } from './watching'
 import { Mark } from './wordmark'
 import { ZoomBar } from './zoom-bar'
 
@@ -37,6 +38,7 @@ export function BoardFurniture({ session, stage, empty }: Props): JSX.Element {
           <IndicatorPill session={session} />
         </div>
         <div class="bar">
+          <Watching session={session} />
           <PeopleList session={session} />
           <button
             type="button"
@@ -50,9 +52,9 @@ export function BoardFurniture({ session, stage, empty }: Props): JSX.Element {
           <MainMenu stage={stage} title={session.title.value || UNTITLED} />
         </div>
       </header>
-      {session.opened.value && <NameHint />}
+      {session.opened.value && !session.watches && <NameHint />}
       {edits && empty && session.opened.value && <Invitation />}
-      <div class="bottom">{edits ? <Toolbar session={session} /> : session.opened.value && <ViewOnly />}</div>
+      <div class="bottom">{edits ? <Toolbar session={session} /> : session.opened.value && <ViewOnly watches={session.watches} />}</div>
       <ZoomBar stage={stage} />
       <button
         type="button"
@@ -89,12 +91,12 @@ function Invitation(): JSX.Element {
   )
 }
 
-function ViewOnly(): JSX.Element {
+function ViewOnly({ watches }: { watches: boolean }): JSX.Element {
   return (
     <p class="view-only" role="note">
       <Icon name="eye" />
       <span>
-        <strong>View only.</strong> <span class="view-only-more">You see every change as it happens.</span>
+        <strong>{watches ? 'You are watching.' : 'View only.'}</strong> <span class="view-only-more">You see every change as it happens.</span>
       </span>
     </p>
   )

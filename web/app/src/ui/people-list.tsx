@@ -25,7 +25,7 @@ export function PeopleList({ session }: { session: BoardSession }): JSX.Element 
   const faces = people.slice(0, FACES)
   return (
     <Popover
-      label={count === 1 ? 'Only you are here' : `${count} people are here`}
+      label={here(count, session.watches)}
       className="faces"
       button={
         <>
@@ -38,7 +38,7 @@ export function PeopleList({ session }: { session: BoardSession }): JSX.Element 
     >
       {(close) => (
         <div class="people">
-          <h3>{count === 1 ? 'Just you so far' : `${count} people here`}</h3>
+          <h3>{heading(count, session.watches)}</h3>
           {count > people.length ? (
             <Crowd session={session} me={me} />
           ) : (
@@ -47,11 +47,22 @@ export function PeopleList({ session }: { session: BoardSession }): JSX.Element 
               {count > LISTED && <p class="hint">and {count - LISTED} more</p>}
             </>
           )}
-          {!account.value && <ChangeName close={close} />}
+          {!account.value && !session.watches && <ChangeName close={close} />}
         </div>
       )}
     </Popover>
   )
+}
+
+/** Whoever watches is not one of them. */
+const here = (count: number, watches: boolean): string => {
+  if (count > 1) return `${count} people are here`
+  return watches ? '1 person is here' : 'Only you are here'
+}
+
+const heading = (count: number, watches: boolean): string => {
+  if (count > 1) return `${count} people here`
+  return watches ? '1 person here' : 'Just you so far'
 }
 
 function People({ people, me }: { people: readonly Member[]; me: string | undefined }): JSX.Element {

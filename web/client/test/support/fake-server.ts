@@ -124,6 +124,7 @@ export class FakeConnection {
   mute = false
   client: Uuid | null = null
   user: { id: Uuid; name: string; guest: boolean } | null = null
+  audience = false
 
   constructor(
     readonly server: FakeServer,
@@ -188,18 +189,24 @@ export class FakeConnection {
 
   #answer({ id, type, data }: ClientMessage): void {
     if (type === 'hello') return this.#hello(id, data as Data<'hello'>)
-    if (!this.user) return this.refuse(id, 'hello_required')
+    if (!this.user && !this.audience) return this.refuse(id, 'hello_required')
     if (type === 'join') return this.#join(id, data as Data<'join'>)
     if (type === 'submit') return this.#submit(id, data as Data<'submit'>)
     if (type === 'leave') this.joined.delete((data as Data<'leave'>).room)
     if (type !== 'signal' && type !== 'pong') this.reply(id, { type: 'ok', data: {} })
   }
 
-  #hello(id: number | undefined, { client, resume, token, guest }: Data<'hello'>): void {
+  #hello(id: number | undefined, { client, resume, token, guest, audience }: Data<'hello'>): void {
     const known = resume?.startsWith('resume-') ? resume.slice('resume-'.length) : undefined
     const person = token ? { id: subject(token), name: 'Ada', guest: false } : undefined
     const resumed = known ? { id: known, name: 'Ada', guest: !person } : undefined
-    const user = resumed ?? person ?? (guest && this.server.newGuest(guest.name))
+    const user = resumed ?? person ?? (guest && !audience && this.server.newGuest(guest.name))
+    if (audience) {
+      this.audience = true
+      const { limits, pingMs } = this.server
+      const known = user && { user, resume: `resume-${user.id}` }
+      return this.reply(id, { type: 'welcome', data: { ...known, node: 'a1b2c3', ping_ms: pingMs, limits } })
+    }
     if (!user) {
       this.refuse(id, 'unauthenticated')
       return this.close(4500, 'unauthenticated')
@@ -215,7 +222,9 @@ export class FakeConnection {
     const room = this.server.room(roomId)
     const position = { epoch: room.epoch, seq: room.log.length }
     const bridged = since && since.seq <= position.seq && since.seq >= room.bridgesFrom
-    const member: Member = { id: this.user!.id, name: this.user!.name, role: this.server.role }
+    const role = this.audience ? 'viewer' : this.server.role
+    const members: Member[] = this.user && !this.audience ? [{ id: this.user.id, name: this.user.name, role }] : []
+    const audience = this.server.open.filter((connection) => connection.audience).length
     this.joined.add(roomId)
     this.reply(id, {
       type: 'joined',
@@ -223,10 +232,10 @@ export class FakeConnection {
         room: roomId,
         kind: 'board',
         title: room.title,
-        role: this.server.role,
+        role,
         position,
         ...(bridged ? { ops: room.log.slice(since.seq) } : this.#whole(room)),
-        presence: { count: 1, members: [member] },
+        presence: { count: members.length, members, ...(audience > 0 && { audience }) },
       },
     })
   }
@@ -241,7 +250,7 @@ export class FakeConnection {
 
   #submit(id: number | undefined, { room: roomId, op_id, op }: Data<'submit'>): void {
     if (!this.joined.has(roomId)) return this.refuse(id, 'not_joined')
-    if (this.server.role === 'viewer') return this.refuse(id, 'forbidden')
+    if (this.server.role === 'viewer' || this.audience) return this.refuse(id, 'forbidden')
     const room = this.server.room(roomId)
     const name = `${this.client} ${op_id}`
     let seq = room.answers.get(name)
