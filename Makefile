@@ -132,6 +132,27 @@ faults: web servers ## Break a cluster in every way while people draw; writes do
 faults-short: build servers ## The faults that matter most, in a few minutes
 	target/debug/enfilade-faults run --short --patience 5 $(ARGS)
 
+# ---- measure ----------------------------------------------------------------------------------------------------
+# docs/performance.md says how to read what comes out.
+
+.PHONY: bench
+bench: ## Benchmark the hot paths, briefly, and print design targets as ratios
+	$(CARGO) bench --quiet -p enfilade-proto -p enfilade-actors -p enfilade-node --bench frames --bench room --bench edge -- --quick
+	@tools/bench-table
+
+.PHONY: bench-instructions
+bench-instructions: bench-tools ## Count instructions of the three hottest ways; BLESS=1 keeps the new counts
+	@BLESS="$(BLESS)" tools/bench-instructions
+
+.PHONY: flamegraph
+flamegraph: bench-tools ## Draw where a node's time goes under load: target/flamegraph.svg
+	$(CARGO) build --release --quiet -p enfilade-node --bin enfilade -p enfilade-loadtest --bin enfilade-loadtest
+	tools/flamegraph $(ARGS)
+
+.PHONY: bench-tools
+bench-tools:
+	@tools/bench-tools
+
 # ---- look after -------------------------------------------------------------------------------------------------
 
 .PHONY: fix
