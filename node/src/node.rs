@@ -64,7 +64,7 @@ pub enum StartError {
     #[error("{0}")]
     Address(SocketAddr, #[source] std::io::Error),
     #[error("the hubs cannot be started")]
-    Hubs(#[from] std::io::Error),
+    Hubs(#[source] std::io::Error),
     #[error("nats_url")]
     Nats(#[from] NatsError),
     #[error("the rooms of this node cannot be looked after")]
@@ -320,7 +320,7 @@ async fn start_edge(
         People::open(store.directory.clone(), Arc::new(announcer), clock.clone(), &people_settings(config))
             .await?;
     let people = Arc::new(people);
-    let edge = Arc::new(EdgeNode::start(
+    let edge = EdgeNode::start(
         node_label(config, cluster.me()),
         cluster.clone(),
         store.log.clone(),
@@ -335,7 +335,8 @@ async fn start_edge(
             trace_one_in: config.trace_one_in,
             offload: Offload::Thread,
         },
-    )?);
+    );
+    let edge = Arc::new(edge.map_err(StartError::Hubs)?);
     let ends: Arc<dyn Edge> = edge.clone();
     cluster.connect(Arc::downgrade(&ends));
     let content = Arc::new(Content {

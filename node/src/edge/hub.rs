@@ -12,21 +12,27 @@ mod connection;
 mod connections;
 mod delivery;
 mod handle;
+mod meters;
 mod requests;
 mod rooms;
 mod seats;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use enfilade_proto::{CloseCode, RoomId, SignalOut};
+use futures_util::FutureExt as _;
 use metrics::Counter;
 use slab::Slab;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -43,6 +49,8 @@ use super::{Ends, reader};
 
 /// Commands that are taken at a time.
 const COMMANDS: usize = 256;
+/// Before a hub takes the place of one that broke.
+const RESTART: Duration = Duration::from_millis(100);
 /// How long the sockets of a hub that has ended may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -54,6 +62,23 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    fn new(index: usize, ends: Arc<Ends>, handle: HubHandle) -> Rc<Self> {
+        Rc::new_cyclic(|desk| Self {
+            ends: ends.clone(),
+            hub: RefCell::new(Hub::new(index, ends, handle, desk.clone())),
+        })
+    }
+
+    /// Takes everybody out of their rooms.
+    fn abandon(&self) {
+        let everybody: Vec<ConnectionId> =
+            self.with(|hub| hub.connections.iter().map(|(_, it)| it.id).collect());
+        for who in everybody {
+            // What broke may break again; the others leave all the same.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.with(|hub| hub.remove(who))));
+        }
+    }
+
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Hub) -> R) -> R {
         // What this sets off besides (a room that wakes up, say) runs where rooms do, not on the hub's thread.
         let _elsewhere = self.ends.runtime.enter();
@@ -91,7 +116,6 @@ impl HubRoom {
 #[derive(Debug)]
 struct Figures {
     deliveries: Counter,
-    sent_bytes: Counter,
     received_bytes: Counter,
     signals: Counter,
     signals_conflated: Counter,
@@ -102,7 +126,6 @@ impl Figures {
     fn new() -> Self {
         Self {
             deliveries: metrics::counter!("enfilade_deliveries_total"),
-            sent_bytes: metrics::counter!("enfilade_sent_bytes_total"),
             received_bytes: metrics::counter!("enfilade_received_bytes_total"),
             signals: metrics::counter!("enfilade_signals_total"),
             signals_conflated: metrics::counter!("enfilade_signals_conflated_total"),
@@ -134,29 +157,37 @@ pub(crate) struct Hub {
     stopped: bool,
 }
 
-/// Starts a hub, which runs until its node ends.
+/// Starts a hub, which runs until its node ends. One that breaks is replaced: its connections are lost and come back.
 ///
 /// # Errors
 /// When there is no thread or no polling of sockets to be had.
 pub(crate) fn start(index: usize, ends: Arc<Ends>, inbox: HubInbox) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let run = move || {
-        let local = LocalSet::new();
-        local.block_on(&runtime, run(index, ends, inbox));
-        // What was said last is still on its way.
-        runtime.block_on(async { tokio::time::timeout(FAREWELL, local).await.ok() });
+    let serve = move || {
+        let HubInbox { mut commands, handle } = inbox;
+        loop {
+            let local = LocalSet::new();
+            let desk = Desk::new(index, ends.clone(), handle.clone());
+            let run = AssertUnwindSafe(run(&desk, &mut commands)).catch_unwind();
+            if local.block_on(&runtime, run).is_ok() {
+                // What was said last is still on its way.
+                runtime.block_on(async { tokio::time::timeout(FAREWELL, local).await.ok() });
+                return;
+            }
+            metrics::counter!("enfilade_hub_restarts_total").increment(1);
+            tracing::error!(hub = index, "a hub broke; another one takes its place");
+            // Their sockets close with the last task that holds them.
+            local.block_on(&runtime, async { desk.abandon() });
+            drop(local);
+            std::thread::sleep(RESTART);
+        }
     };
-    std::thread::Builder::new().name(format!("hub-{index}")).spawn(run)?;
+    std::thread::Builder::new().name(format!("hub-{index}")).spawn(serve)?;
     Ok(())
 }
 
-async fn run(index: usize, ends: Arc<Ends>, inbox: HubInbox) {
-    let HubInbox { mut commands, handle } = inbox;
-    let waiting = handle.waiting();
-    let desk = Rc::new_cyclic(|desk| Desk {
-        ends: ends.clone(),
-        hub: RefCell::new(Hub::new(index, ends, handle, desk.clone())),
-    });
+async fn run(desk: &Rc<Desk>, commands: &mut mpsc::Receiver<Command>) {
+    let waiting = desk.with(|hub| hub.handle.waiting());
     let mut batch = Vec::with_capacity(COMMANDS);
     loop {
         let wake = desk.with(Hub::sleep_until);
@@ -234,6 +265,8 @@ impl Hub {
             Command::SendAway { spread, done } => {
                 let _ = done.send(self.send_away(spread));
             }
+            #[cfg(test)]
+            Command::Break => panic!("as intended"),
             Command::CloseAll { code, done } => {
                 let _ = done.send(self.close_all(code));
             }

@@ -7,6 +7,12 @@ pub(crate) struct Allowance {
     pub(crate) burst: u32,
 }
 
+impl Allowance {
+    fn per_second_at_least_one(self) -> u64 {
+        u64::from(self.per_second.max(1))
+    }
+}
+
 /// What is used up of an allowance. It is full at first and small always: every connection has some.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
@@ -18,9 +24,8 @@ pub(crate) struct Meter {
 impl Meter {
     /// Takes one, or says how long to wait for it, in milliseconds. Times are milliseconds on any clock that does not go backwards.
     pub(crate) fn take(&mut self, allowance: Allowance, now_ms: u64) -> Result<(), u64> {
-        let per_second = u64::from(allowance.per_second.max(1));
-        let earned = now_ms.saturating_sub(self.at_ms).saturating_mul(per_second);
-        self.used = self.used.saturating_sub(earned);
+        let per_second = allowance.per_second_at_least_one();
+        self.used = self.used_at(allowance, now_ms);
         self.at_ms = self.at_ms.max(now_ms);
         let room = (u64::from(allowance.burst) * 1_000).saturating_sub(self.used);
         if room < 1_000 {
@@ -28,6 +33,16 @@ impl Meter {
         }
         self.used += 1_000;
         Ok(())
+    }
+
+    /// Whether everything that was taken has come back.
+    pub(crate) fn is_unused(&self, allowance: Allowance, now_ms: u64) -> bool {
+        self.used_at(allowance, now_ms) == 0
+    }
+
+    fn used_at(&self, allowance: Allowance, now_ms: u64) -> u64 {
+        let earned = now_ms.saturating_sub(self.at_ms).saturating_mul(allowance.per_second_at_least_one());
+        self.used.saturating_sub(earned)
     }
 }
 
@@ -46,5 +61,13 @@ mod tests {
         assert_eq!(take(100), Err(100));
         assert_eq!(take(1_000_000), Ok(()));
         assert_eq!(take(1_000_000), Ok(()));
+    }
+
+    #[test]
+    fn what_was_taken_comes_back() {
+        let (mut meter, allowance) = (Meter::default(), Allowance { per_second: 10, burst: 3 });
+        assert!(meter.is_unused(allowance, 0));
+        assert_eq!([meter.take(allowance, 0), meter.take(allowance, 50)], [Ok(()); 2]);
+        assert_eq!([199, 200].map(|now_ms| meter.is_unused(allowance, now_ms)), [false, true]);
     }
 }

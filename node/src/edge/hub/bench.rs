@@ -11,7 +11,7 @@ use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::Offload;
 use enfilade_proto::{ClientId, Codec, DisplayName, Join, RoomId, RoomKind, SignalOut};
 
-use super::{Desk, Hub, Line, Opening};
+use super::{Desk, Line, Opening};
 use crate::access::Announcer;
 use crate::config::{Config, Partial};
 use crate::edge::entering::{Entered, Entrant, enter};
@@ -81,10 +81,7 @@ impl Stage {
         cluster.connect(Arc::downgrade(&ends));
         let handle = inboxes.into_iter().next().map(|inbox| inbox.handle);
         let handle = handle.ok_or_else(|| io::Error::other("an edge has a hub"))?;
-        let desk = Rc::new_cyclic(|desk| Desk {
-            ends: edge.0.clone(),
-            hub: Hub::new(0, edge.0.clone(), handle, desk.clone()).into(),
-        });
+        let desk = Desk::new(0, edge.0.clone(), handle);
         let link = made.link.map(|secret| secret.reveal().to_owned()).unwrap_or_default();
         Ok(Self { edge, cluster, desk, room: made.id, link })
     }

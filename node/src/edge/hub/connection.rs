@@ -5,16 +5,18 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use enfilade_actors::bus::Writer;
 use enfilade_proto::{ClientId, Codec, LoginId, Role, RoomId, UserId};
+use enfilade_store::LinkHash;
+use metrics::Counter;
 use tokio::net::TcpStream;
 
+use super::meters::Meters;
 use super::seats::{Pace, SeatId};
 use crate::edge::Slot;
 use crate::edge::inbox::Inbox;
-use crate::edge::meter::Meter;
 use crate::edge::outgoing::{Outgoing, Pipe};
 use crate::edge::room::{Came, EdgeRoom};
 use crate::edge::snapshot::Reads;
@@ -35,9 +37,15 @@ pub(crate) struct Line {
     pub(super) heard_ms: Cell<u64>,
 }
 
+/// Bytes that hubs have written to sockets.
+pub(super) static SENT_BYTES: LazyLock<Counter> =
+    LazyLock::new(|| metrics::counter!("enfilade_sent_bytes_total"));
+
 impl Pipe for Line {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.try_write(bytes)
+        let written = self.socket.try_write(bytes)?;
+        SENT_BYTES.increment(written as u64);
+        Ok(written)
     }
 }
 
@@ -66,23 +74,14 @@ pub(crate) struct Opening {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) room: Arc<EdgeRoom>,
-    pub(super) came: Came,
     pub(super) role: Role,
-    /// With what it entered, to be looked at again when access changes.
-    pub(super) visitor: Visitor,
+    /// The link with which it entered, to be looked at again when access changes.
+    pub(super) link: Option<LinkHash>,
     pub(super) seat: SeatId,
     /// Whether it began strokes, which the room closes if the connection is lost.
     pub(super) drew: bool,
     /// Whether it waits for a reset, and is sent nothing else of the room.
     pub(super) resetting: bool,
-}
-
-/// How much of each kind a client has sent.
-#[derive(Debug, Default)]
-pub(super) struct Meters {
-    pub(super) ops: Meter,
-    pub(super) signals: Meter,
-    pub(super) joins: Meter,
 }
 
 #[derive(Debug)]
@@ -147,9 +146,13 @@ impl Connection {
         Reads { codec: self.codec(), deflate: self.deflate }
     }
 
-    /// Of whoever only looks on, nothing is metered.
     pub(super) fn meters(&mut self) -> &mut Meters {
         self.meters.get_or_insert_default()
+    }
+
+    /// Whoever has only looked on for a while needs no meters.
+    pub(super) fn tidy(&mut self, now_ms: u64) {
+        self.meters.take_if(|meters| meters.are_unused(now_ms));
     }
 
     pub(super) fn client(&self) -> ClientId {
@@ -160,6 +163,19 @@ impl Connection {
     pub(super) fn writer(&self) -> Option<Writer> {
         let person = self.person.as_ref().filter(|_| !self.audience)?;
         Some(Writer { author: person.user.id, client: self.client })
+    }
+
+    /// As what it is in its rooms.
+    pub(super) fn came(&self) -> Came {
+        let member = self.person.as_ref().filter(|_| !self.audience);
+        member.map_or(Came::Audience, |person| Came::Member(person.user.id))
+    }
+
+    /// With what it entered a room.
+    pub(super) fn visitor(&self, joined: &Joined) -> Visitor {
+        self.person
+            .as_ref()
+            .map_or(Visitor { member: None, link: joined.link }, |person| person.visitor(joined.link))
     }
 
     pub(super) fn login(&self) -> Option<LoginId> {
@@ -222,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 216, "{}", size_of::<Connection>());
-        assert!(size_of::<Joined>() <= 96, "{}", size_of::<Joined>());
+        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+        assert!(size_of::<Joined>() <= 48, "{}", size_of::<Joined>());
     }
 }

@@ -159,6 +159,7 @@ impl Hub {
         }
         if now_ms >= connection.ping_at_ms && !connection.out.is_blocked() {
             connection.ping_at_ms = now_ms + PING_MS;
+            connection.tidy(now_ms);
             self.ping(who);
         }
         self.wake_later(who);

@@ -5,6 +5,7 @@ use enfilade_proto::{RoomId, SignalOut};
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
+use super::connection::SENT_BYTES;
 use super::seats::{Batch, Pace};
 use super::{ConnectionId, Hub};
 use crate::edge::mirror::Want;
@@ -156,15 +157,19 @@ impl Hub {
             }
             let Some(bytes) = batch.bytes(seat.codec, Want::Everything) else { continue };
             match send_once(&seat.line.socket, bytes) {
-                Outcome::Wrote(written) if written == bytes.len() => {
-                    sent += 1;
+                Outcome::Wrote(written) => {
                     sent_bytes += written as u64;
+                    if written == bytes.len() {
+                        sent += 1;
+                    } else {
+                        aside.push((seat.connection, Outcome::Wrote(written)));
+                    }
                 }
                 outcome => aside.push((seat.connection, outcome)),
             }
         }
         self.figures.deliveries.increment(sent);
-        self.figures.sent_bytes.increment(sent_bytes);
+        SENT_BYTES.increment(sent_bytes);
         self.delivered_ms = now_ms;
         for (connection, outcome) in aside {
             self.tell_aside(connection, id, &batch, outcome);

@@ -41,6 +41,8 @@ pub(crate) enum Command {
         spread: Duration,
         done: oneshot::Sender<usize>,
     },
+    #[cfg(test)]
+    Break,
     /// Say goodbye to everybody.
     CloseAll {
         code: CloseCode,

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 use enfilade_actors::bus::Submission;
-use enfilade_proto::limits::{
-    OPS_BURST, OPS_IN_FLIGHT, OPS_PER_SECOND, ROOMS_PER_CONNECTION, SIGNAL_BYTES, SIGNALS_BURST,
-    SIGNALS_PER_SECOND,
-};
+use enfilade_proto::limits::{OPS_IN_FLIGHT, ROOMS_PER_CONNECTION, SIGNAL_BYTES};
 use enfilade_proto::{
     Accepted, Activity, CloseCode, Codec, Done, Error, ErrorCode, Incoming, Join, Message, Read, Refresh,
     Rejected, Request, Role, RoomId, Signal, SignalOut, Submit, UserId,
@@ -16,18 +13,12 @@ use super::{ConnectionId, Hub};
 use crate::edge::entering::Entrant;
 use crate::edge::frame;
 use crate::edge::inbox::Inbound;
-use crate::edge::meter::Allowance;
 use crate::people::Principal;
 
 /// Frames in a row that could not be understood, before the connection is closed.
 const MALFORMED: u16 = 16;
 /// Requests in a row that were refused for their number, before the connection is closed.
 const FLOODING: u16 = 1_000;
-
-const OPS: Allowance = Allowance { per_second: OPS_PER_SECOND, burst: OPS_BURST };
-const SIGNALS: Allowance = Allowance { per_second: SIGNALS_PER_SECOND, burst: SIGNALS_BURST };
-/// A join may bring a whole board: all rooms of a connection at once, and then a few a second.
-const JOINS: Allowance = Allowance { per_second: 20, burst: 2 * ROOMS_PER_CONNECTION as u32 };
 
 /// What came of something that a client sent.
 #[derive(Debug)]
@@ -152,7 +143,7 @@ impl Hub {
         let connection = self.known(who)?;
         let role = joined(connection, submit.room)?.role;
         let writer = connection.writer().ok_or_else(only_watches)?;
-        connection.meters().ops.take(OPS, now_ms).map_err(too_many)?;
+        connection.meters().op(now_ms).map_err(too_many)?;
         if usize::from(connection.in_flight) >= OPS_IN_FLIGHT {
             return Err(Error {
                 retry_after_ms: Some(100),
@@ -201,7 +192,7 @@ impl Hub {
         if joined(connection, signal.room)?.role < Role::Editor {
             return Err(error(ErrorCode::Forbidden, "a viewer does not signal"));
         }
-        connection.meters().signals.take(SIGNALS, now_ms).map_err(too_many)?;
+        connection.meters().signal(now_ms).map_err(too_many)?;
         // A frame that is small enough has no body that is too large.
         if weight as usize > SIGNAL_BYTES
             && Codec::MessagePack.encode_value(&signal.body).len() > SIGNAL_BYTES
@@ -221,7 +212,7 @@ impl Hub {
         if connection.rooms().len() >= ROOMS_PER_CONNECTION && connection.joined(join.room).is_none() {
             return Err(error(ErrorCode::TooManyRooms, "leave a room first"));
         }
-        connection.meters().joins.take(JOINS, now_ms).map_err(too_many)?;
+        connection.meters().join(now_ms).map_err(too_many)?;
         let entrant = Entrant {
             hub: index,
             person: connection.person.as_deref().cloned(),
@@ -243,7 +234,7 @@ impl Hub {
         let now_ms = self.now_ms();
         let connection = self.known(who)?;
         joined(connection, read.room)?;
-        connection.meters().ops.take(OPS, now_ms).map_err(too_many)?;
+        connection.meters().op(now_ms).map_err(too_many)?;
         // Of a guest it is not kept.
         let reader = connection.device().map(|(user, _)| user);
         Ok(Later::Read { id, read, reader })
@@ -265,7 +256,7 @@ impl Hub {
 
     fn take_activity(&mut self, who: ConnectionId, id: Option<u32>, activity: Activity) -> Result<(), Error> {
         let now_ms = self.now_ms();
-        self.known(who)?.meters().signals.take(SIGNALS, now_ms).map_err(too_many)?;
+        self.known(who)?.meters().signal(now_ms).map_err(too_many)?;
         self.activity(who, activity.active);
         self.done(who, id);
         Ok(())

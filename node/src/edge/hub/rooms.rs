@@ -42,13 +42,14 @@ impl Hub {
         match connection.joined_mut(id) {
             Some(joined) => {
                 seats.start_over(joined.seat);
-                (joined.role, joined.visitor, joined.resetting) = (role, visitor, false);
+                (joined.role, joined.link, joined.resetting) = (role, visitor.link, false);
                 let before = std::mem::replace(&mut joined.room, room);
                 before.leave(index, came);
             }
             None => {
                 let seat = seats.sit(connection.line.clone(), who.key, connection.codec());
-                connection.enter(Joined { room, came, role, visitor, seat, drew: false, resetting: false });
+                let link = visitor.link;
+                connection.enter(Joined { room, role, link, seat, drew: false, resetting: false });
             }
         }
         self.begin_at(who, id, &frames, cursor);
@@ -109,6 +110,7 @@ impl Hub {
         let index = self.index;
         let Some(connection) = self.connection(who) else { return };
         let (pace, client, writer) = (connection.pace(), connection.client(), connection.writer());
+        let came = connection.came();
         connection.out.forget_room(room);
         let Some(joined) = connection.leave(room) else { return };
         // What it signalled just now comes before its farewell.
@@ -119,7 +121,7 @@ impl Hub {
         if let Some(writer) = writer.filter(|_| joined.drew) {
             self.ends.cluster.notify(room, Notice::WriterGone { writer, left });
         }
-        joined.room.leave(index, joined.came);
+        joined.room.leave(index, came);
         if let Some(entry) = self.rooms.get_mut(&room) {
             entry.seats[pace as usize].stand_up(joined.seat);
             if entry.is_empty() {
@@ -136,8 +138,9 @@ impl Hub {
         for key in entry.connections() {
             let Some(connection) = self.connections.get(key as usize) else { continue };
             let Some(joined) = connection.joined(room) else { continue };
-            let with = (joined.visitor.member, joined.visitor.link.map(|link| link.0));
-            let member = (connection.id, connection.audience, joined.role, joined.visitor);
+            let visitor = connection.visitor(joined);
+            let with = (visitor.member, visitor.link.map(|link| link.0));
+            let member = (connection.id, connection.audience, joined.role, visitor);
             groups.entry(with).or_default().push(member);
         }
         let (ends, handle) = (self.ends.clone(), self.handle.clone());
