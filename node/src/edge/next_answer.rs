@@ -1,14 +1,19 @@
 //! Next answers: those who ask while somebody is asking share the answers to the next question.
 //!
 //! Unlike a cache this never tells anybody what was known before they asked, and yet a crowd that asks all at once costs a few
-//! questions.
+//! questions: one who asks alone is answered at once, those of a crowd gather for a moment.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Between the beginnings of two questions while there is a crowd: each wakes several threads.
+const PACE: Duration = Duration::from_millis(2);
 
 /// Answers of type `A` to questions about things `K`.
 #[derive(Debug)]
@@ -61,12 +66,16 @@ where
             let this = BrokenOff(self.clone());
             runtime.spawn(async move {
                 loop {
+                    let next = Instant::now() + PACE;
                     let (things, waiting): (Vec<K>, Vec<_>) = this.0.take_some(most).into_iter().unzip();
                     if things.is_empty() {
                         return;
                     }
                     for (answer, waiting) in question(things).await.into_iter().zip(waiting) {
                         waiting.into_iter().for_each(|it| drop(it.send(answer.clone())));
+                    }
+                    if this.0.is_awaited() {
+                        tokio::time::sleep_until(next).await;
                     }
                 }
             });
@@ -87,6 +96,10 @@ where
 }
 
 impl<K, A> NextAnswers<K, A> {
+    fn is_awaited(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Asking<K, A>> {
         // Nothing under this lock can fail half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
