@@ -136,7 +136,7 @@ async fn frames_that_break_the_rfc_are_answered_with_a_close() {
         // The handshake, a hello in three fragments and the bad frame, all in one write.
         let mut socket = RawSocket::connect(&node).await;
         socket.write(&[handshake(&node).as_bytes(), &fragments, &bad].concat()).await;
-        let answer = socket.to_the_end().await;
+        let answer = socket.read_to_the_end().await;
         let text = String::from_utf8_lossy(&answer);
         assert!(text.starts_with("HTTP/1.1 101"), "{text}");
         assert!(text.contains("\"welcome\""), "the hello came in fragments: {text}");

@@ -88,7 +88,7 @@ impl RawSocket {
     }
 
     /// Everything until the server hangs up.
-    pub(crate) async fn to_the_end(mut self) -> Vec<u8> {
+    pub(crate) async fn read_to_the_end(mut self) -> Vec<u8> {
         let end = self.socket.read_to_end(&mut self.came);
         timeout(PATIENCE, end).await.expect("it is never closed").unwrap();
         self.came
