@@ -1,11 +1,9 @@
 //! Frames from the server, read once however many clients get them.
 //!
-//! A server sends a room's members the same bytes, so the last few frames of a room are kept beside what they say;
-//! equal bytes (compared, not only hashed) are not read again. Signals are most of what arrives, and all that is needed
+//! A server sends a room's members the same bytes, so the last few frames of a room are [`known`](crate::known), and not
+//! read again. Signals are most of what arrives, and all that is needed
 //! of one is whose it is and its mark, so a frame of signals is skimmed.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use enfilade_proto::{ClientId, Codec, Epoch, RoomId, Seq, ServerMessage, SignalOut};
@@ -13,6 +11,7 @@ use serde_json::Value;
 
 use self::skim::skim_signals;
 use crate::clock::Micros;
+use crate::known::{Bounds, Known, NONE};
 use crate::oracle::{Seen, Who};
 
 mod skim;
@@ -41,26 +40,23 @@ pub struct Sighting {
 }
 
 /// The last frames of a room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frames {
-    kept: HashMap<u64, Kept>,
-    oldest_first: VecDeque<u64>,
-    bytes: usize,
+    known: Known<Arc<Frame>>,
     pub hits: u64,
     pub misses: u64,
 }
 
-#[derive(Debug)]
-struct Kept {
-    bytes: Box<[u8]>,
-    frame: Arc<Frame>,
-}
-
 /// Clients of one process that are further apart than this read for themselves.
-const KEPT_FRAMES: usize = 512;
-const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT: Bounds = Bounds { frames: 512, bytes: 4 * 1024 * 1024 };
 /// Larger frames are few.
 const KEPT_FRAME_BYTES: usize = 256 * 1024;
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { known: Known::new(KEPT), hits: 0, misses: 0 }
+    }
+}
 
 impl Frames {
     /// # Errors
@@ -71,40 +67,18 @@ impl Frames {
         bytes: &[u8],
         recognise: impl Fn(ClientId, Option<u64>) -> Sighting,
     ) -> Result<Arc<Frame>, String> {
-        let key = key(bytes);
-        if let Some(kept) = self.kept.get(&key).filter(|kept| *kept.bytes == *bytes) {
+        // What was read before it on a connection is not looked at: a room keeps few frames, and finding one is enough.
+        if let Some(frame) = self.known.find(NONE, bytes).and_then(|id| self.known.said(id)) {
             self.hits += 1;
-            return Ok(kept.frame.clone());
+            return Ok(frame.clone());
         }
         self.misses += 1;
         let frame = Arc::new(Frame::read(codec, bytes, &recognise)?);
         if frame.is_for_all() && bytes.len() <= KEPT_FRAME_BYTES {
-            self.keep(key, bytes, frame.clone());
+            self.known.keep(NONE, bytes, frame.clone());
         }
         Ok(frame)
     }
-
-    fn keep(&mut self, key: u64, bytes: &[u8], frame: Arc<Frame>) {
-        self.bytes += bytes.len();
-        match self.kept.insert(key, Kept { bytes: bytes.into(), frame }) {
-            Some(before) => self.bytes -= before.bytes.len(),
-            None => self.oldest_first.push_back(key),
-        }
-        while self.oldest_first.len() > KEPT_FRAMES || self.bytes > KEPT_BYTES {
-            let Some(oldest) = self.oldest_first.pop_front() else { break };
-            self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| kept.bytes.len());
-        }
-    }
-}
-
-/// Of the length and both ends: frames that agree in these seldom differ, and the comparison decides.
-fn key(bytes: &[u8]) -> u64 {
-    const END: usize = 48;
-    let mut hasher = DefaultHasher::new();
-    hasher.write_usize(bytes.len());
-    hasher.write(&bytes[..bytes.len().min(END)]);
-    hasher.write(&bytes[bytes.len().saturating_sub(END)..]);
-    hasher.finish()
 }
 
 impl Frame {
@@ -180,11 +154,6 @@ mod tests {
             assert_eq!(signals[0].planned, Some(7));
         }
         assert_eq!((reads.get(), frames.hits), (1, 4));
-        for mark in 0..2_000 {
-            frames.read(Codec::MessagePack, &signals(mark), recognise).unwrap();
-        }
-        assert_eq!((frames.kept.len(), frames.oldest_first.len()), (KEPT_FRAMES, KEPT_FRAMES));
-        assert_eq!(frames.bytes, frames.kept.values().map(|kept| kept.bytes.len()).sum::<usize>());
     }
 
     #[test]
@@ -192,8 +161,10 @@ mod tests {
         let mut frames = Frames::default();
         let nobody = |_, _| Sighting { sender: None, planned: None };
         let ping = Codec::Json.encode(None, "ping", &Ping { heads: vec![] });
-        frames.read(Codec::Json, &ping, nobody).unwrap();
-        assert!(frames.kept.is_empty());
+        for _ in 0..2 {
+            frames.read(Codec::Json, &ping, nobody).unwrap();
+        }
+        assert_eq!((frames.hits, frames.misses), (0, 2));
         assert!(frames.read(Codec::Json, b"{\"type\":\"ops\",\"data\":3}", nobody).is_err());
     }
 }

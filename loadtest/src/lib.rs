@@ -31,6 +31,7 @@ pub mod frames;
 pub mod http;
 pub mod import;
 pub mod journal;
+pub mod known;
 pub mod latency;
 mod median;
 pub mod mix;

@@ -168,7 +168,7 @@ impl Score {
         self.authors.push(person);
         // A session has at most 5 million events.
         let number = self.authors.len() as OpNumber;
-        if let Some(element) = added(op) {
+        if let Some(element) = op.added_element() {
             let index = self.elements.len() as u32;
             self.elements.entry(element.clone()).or_insert(ElementOrigin { index, person, added_by: number });
         }
@@ -200,18 +200,6 @@ impl Extent {
             self.least[axis] = self.least[axis].min(quarters);
             self.most[axis] = self.most[axis].max(quarters);
         }
-    }
-}
-
-/// The element that the op adds.
-fn added(op: &Op) -> Option<&ElementId> {
-    match op {
-        Op::AddStroke(stroke) => Some(&stroke.element),
-        Op::AddLine(line) | Op::AddArrow(line) => Some(&line.element),
-        Op::AddRectangle(area) | Op::AddEllipse(area) => Some(&area.element),
-        Op::AddText(text) => Some(&text.element),
-        Op::AddNote(note) => Some(&note.element),
-        _ => None,
     }
 }
 

@@ -244,3 +244,26 @@ fn the_floor_says_where_it_is_and_ends_with_its_input() {
     assert_eq!(said["pid"], child.id());
     assert!(said["address"].as_str().unwrap().starts_with("127.0.0.1:"));
 }
+
+#[test]
+fn a_run_that_misses_a_threshold_for_too_long_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hasty.toml");
+    let threshold = "signal.p99 < 1us";
+    let in_file = format!("{{ expression = \"{threshold}\", abort = true, grace = \"500ms\" }}");
+    let floor = Running::start(false, None);
+    let scenario = "kind = \"fanout\"\nmembers = 5\nrate = 20.0\nmeasure = \"10m\"\nmax_lag = \"1m\"\n";
+    for (thresholds, flags) in
+        [(in_file.as_str(), &[][..]), ("", &["--threshold", threshold, "--abort-after", "500ms"][..])]
+    {
+        std::fs::write(&file, format!("{scenario}thresholds = [{thresholds}]\n")).unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_enfilade-loadtest"))
+            .args(["run", file.to_str().unwrap(), "--url", &floor.url])
+            .args(flags)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&command.stdout);
+        assert_eq!(command.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&command.stderr));
+        assert!(said.contains(&format!("Ended early: the threshold {threshold} was missed")), "{said}");
+    }
+}

@@ -10,6 +10,7 @@ use enfilade_proto::{
     Codec, Compression, ErrorCode, Hello, OpId, Presence, Request, Role, Seq, ServerFrame, ServerMessage,
     Signal, Submit,
 };
+use serde_json::json;
 use support::{Board, Client, TestNode, stroke};
 
 async fn watcher(node: &TestNode, board: &Board, codec: Codec) -> Client {
@@ -53,7 +54,7 @@ async fn an_audience_is_counted_and_sees_what_the_members_see() {
         assert_eq!(watcher.ops_through(Seq(0), Seq(1)).await.len(), 1);
     }
     let submit = Submit { room: board.id, op_id: OpId(1), op: stroke("mine") };
-    let signal = Signal { room: board.id, key: "cursor".to_owned(), body: serde_json::json!(1) };
+    let signal = Signal { room: board.id, key: "cursor".to_owned(), body: json!(1) };
     for request in [Request::Submit(submit), Request::Signal(signal)] {
         let reply = watchers[1].ask(&request).await;
         assert!(
@@ -64,6 +65,40 @@ async fn an_audience_is_counted_and_sees_what_the_members_see() {
     drop(watchers);
     let nobody = |frame: &ServerFrame| presence(frame).is_some_and(|it| it.audience == 0 && it.count == 2);
     ada.until("nobody watches any more", nobody).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_only_watches_is_in_no_list() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let mut ada = node.member("Ada", &board).await;
+    let account = json!({"username": "eve", "password": "a good long password"});
+    let (status, session) = node.http("POST", "/api/v1/auth/sign-up", &[], Some(account)).await;
+    assert_eq!(status, 201, "{session}");
+    let token = session["access_token"].as_str().map(str::to_owned);
+    let mut eve = node.connect(Codec::Json).await;
+    let hello = Hello { audience: true, token: token.clone(), ..Hello::new(eve.id) };
+    assert_eq!(eve.hello(hello).await.user.unwrap().name.as_str(), "eve");
+    assert_eq!(eve.join(board.id, &board.link, None).await.role, Role::Viewer);
+    until_watched_by(&mut ada, 1).await;
+    let path = format!("/api/v1/rooms/{}/people", board.id);
+    let header = [format!("enfilade-link: {}", board.link)];
+    let names = async || -> Vec<String> {
+        let (status, there) = node.http("GET", &path, &header, None).await;
+        assert_eq!(status, 200, "{there}");
+        let members = there["members"].as_array().unwrap();
+        members.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names().await, ["Ada"]);
+
+    // The same person on another connection, not as an audience, is a member like any other.
+    let mut too = node.connect(Codec::Json).await;
+    too.hello(Hello { token, ..Hello::new(too.id) }).await;
+    let presence = too.join(board.id, &board.link, None).await.presence;
+    assert_eq!((presence.count, presence.audience), (2, 1));
+    let mut names = names().await;
+    names.sort();
+    assert_eq!(names, ["Ada", "eve"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,6 +70,32 @@ async fn a_viewer_fetches_the_snapshot_and_joins_from_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_for_those_who_have_its_key_or_may_read_the_room() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let link = format!("enfilade-link: {}", board.link);
+    let latest = format!("/api/v1/rooms/{}/snapshots/latest", board.id);
+    let (head, _) = node.answer("GET", &latest, std::slice::from_ref(&link), None).await;
+    let place = header(&head, "location").unwrap().to_owned();
+    let (bare, key) = place.split_once("?key=").unwrap();
+    assert!(!place.contains(&board.link), "the secret of the link stays out of URLs");
+    let last = if key.ends_with('A') { 'B' } else { 'A' };
+    let wrong = format!("{bare}?key={}{last}", &key[..key.len() - 1]);
+    let other = node.board().await;
+    let elsewhere = place.replace(&board.id.to_string(), &other.id.to_string());
+
+    for refused in [bare, &format!("{bare}?key="), &wrong, &format!("{place}{place}"), &elsewhere, &latest] {
+        let (status, problem) = node.http("GET", refused, &[], None).await;
+        assert_eq!((status, &problem["code"]), (404, &"room_not_found".into()), "{refused}");
+    }
+    assert_eq!(node.http("GET", &place, &[], None).await.0, 200);
+    // Whoever may read the room needs no key, and a wrong one does them no harm.
+    for read in [bare, &wrong] {
+        assert_eq!(node.http("GET", read, std::slice::from_ref(&link), None).await.0, 200, "{read}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_much_has_come_after_a_snapshot_there_is_a_new_one() {
     let node = TestNode::start().await;
     let board = node.board().await;

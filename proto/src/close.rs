@@ -51,7 +51,7 @@ close_codes! {
     Silent = 4001, "silent";
     /// The client reads too slowly; even a fresh snapshot would not fit.
     TooSlow = 4002, "too_slow";
-    /// The server has too many connections.
+    /// More people come in at a time than the server lets in; the error before says when to come back.
     Overloaded = 4003, "overloaded";
     /// `hello` did not come in time.
     HelloTimeout = 4004, "hello_timeout";

@@ -160,12 +160,12 @@ impl Board {
 
     /// Checks an op against the present state and brings it into the form in which it is logged.
     fn check(&self, author: UserId, op: Op) -> Result<Op, Refusal> {
-        if let Some(id) = added_element(&op) {
+        if let Some(id) = op.added_element() {
             self.admits(id, author)?;
         }
         // Content that takes the place of other content needs room as new content does.
         let replaces = matches!(&op, Op::Change(change) if change.points.is_some() || change.text.is_some())
-            || added_element(&op).is_some();
+            || op.added_element().is_some();
         if replaces && self.bytes >= BOARD_BYTES && self.deleted.is_empty() {
             return refuse(ErrorCode::BoardFull, "the board is full; delete something first");
         }
@@ -318,19 +318,6 @@ impl Kind for Board {
 
     fn snapshot(&self) -> Contents {
         Contents::Board(self.elements.values().cloned().collect())
-    }
-}
-
-fn added_element(op: &Op) -> Option<&ElementId> {
-    match op {
-        Op::AddStroke(Stroke { element, .. })
-        | Op::AddLine(Line { element, .. })
-        | Op::AddArrow(Line { element, .. })
-        | Op::AddRectangle(Area { element, .. })
-        | Op::AddEllipse(Area { element, .. })
-        | Op::AddText(Writing { element, .. })
-        | Op::AddNote(Note { element, .. }) => Some(element),
-        _ => None,
     }
 }
 

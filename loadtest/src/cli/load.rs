@@ -12,7 +12,7 @@ use enfilade_loadtest::target::Target;
 use enfilade_loadtest::time::duration;
 use enfilade_proto::RoomId;
 
-use super::report::ResultArgs;
+use super::report::RunResultArgs;
 use super::{Failure, display, interrupted};
 
 #[derive(Debug, Args)]
@@ -56,11 +56,8 @@ pub(super) struct LoadArgs {
     /// Write what every client was told, for `enfilade-check` (holds the boards' secrets)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     journal: Option<PathBuf>,
-    /// End the run early when a threshold was missed for so long without a break
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "thresholds", help_heading = "Limits")]
-    abort_after: Option<Duration>,
     #[command(flatten)]
-    result: ResultArgs,
+    result: RunResultArgs,
 }
 
 pub(super) async fn play(
@@ -88,7 +85,7 @@ pub(super) async fn play(
         max_lag: args.max_lag,
         journal: args.journal,
         pids: args.pid,
-        thresholds: args.result.thresholds(args.abort_after),
+        thresholds: args.result.thresholds(),
     };
     let mut screen = display::screen();
     let progress = |progress: &Progress| screen.show(display::moment(progress));
@@ -96,5 +93,5 @@ pub(super) async fn play(
         ReplayError::Api(_) | ReplayError::NotGathered { .. } => Failure::unreachable(error),
         ReplayError::Usage(_) | ReplayError::Journal(_) => error.into(),
     })?;
-    args.result.conclude(outcome.result(), &args.result.thresholds(None))
+    args.result.conclude(outcome.result(), &args.result.thresholds())
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use enfilade_loadtest::report::{command_line, html, junit, text};
 use enfilade_loadtest::result::RunResult;
 use enfilade_loadtest::threshold::{self, Expression, Threshold};
+use enfilade_loadtest::time::duration;
 
 use super::{Failure, files};
 
@@ -28,6 +29,16 @@ pub(super) struct ResultArgs {
     junit: Option<PathBuf>,
 }
 
+/// What a command takes about its result that makes the run itself.
+#[derive(Debug, Args)]
+pub(super) struct RunResultArgs {
+    /// End the run early when a threshold was missed for so long without a break
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "thresholds", help_heading = "Limits")]
+    abort_after: Option<Duration>,
+    #[command(flatten)]
+    result: ResultArgs,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// What a run wrote with `--json`
@@ -41,16 +52,9 @@ pub(super) struct ReportArgs {
 }
 
 impl ResultArgs {
-    /// Those that are missed for longer than `abort_after` end the run.
-    pub(super) fn thresholds(&self, abort_after: Option<Duration>) -> Vec<Threshold> {
+    fn thresholds(&self, abort_after: Option<Duration>) -> Vec<Threshold> {
         let threshold = |expression: &Expression| Threshold { expression: expression.clone(), abort_after };
         self.thresholds.iter().map(threshold).collect()
-    }
-
-    /// Judges, shows and writes the result of the run that this command was, and says what to exit with.
-    pub(super) fn conclude(&self, mut result: RunResult, thresholds: &[Threshold]) -> Result<u8, Failure> {
-        result.scenario.command = command_line(std::env::args());
-        self.tell(result, thresholds)
     }
 
     fn tell(&self, mut result: RunResult, thresholds: &[Threshold]) -> Result<u8, Failure> {
@@ -73,6 +77,19 @@ impl ResultArgs {
             files::write(path, junit::render(result))?;
         }
         Ok(())
+    }
+}
+
+impl RunResultArgs {
+    /// What was asked for, and whether it ends the run.
+    pub(super) fn thresholds(&self) -> Vec<Threshold> {
+        self.result.thresholds(self.abort_after)
+    }
+
+    /// Judges, shows and writes the result of the run that this command was, and says what to exit with.
+    pub(super) fn conclude(&self, mut result: RunResult, thresholds: &[Threshold]) -> Result<u8, Failure> {
+        result.scenario.command = command_line(std::env::args());
+        self.result.tell(result, thresholds)
     }
 }
 

@@ -12,7 +12,7 @@ use enfilade_loadtest::swarm::run::{Generator, Subject, run};
 use enfilade_loadtest::target::Target;
 use tokio::sync::watch;
 
-use super::report::ResultArgs;
+use super::report::RunResultArgs;
 use super::{Failure, display};
 
 /// What is measured, and against what.
@@ -45,7 +45,7 @@ pub(super) struct SubjectArgs {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
-    pub(super) result: ResultArgs,
+    pub(super) result: RunResultArgs,
 }
 
 impl SubjectArgs {
@@ -61,7 +61,7 @@ impl SubjectArgs {
             }
         };
         let mut settings = std::mem::take(&mut self.settings).or(file);
-        settings.thresholds.get_or_insert_default().extend(self.result.thresholds(None));
+        settings.thresholds.get_or_insert_default().extend(self.result.thresholds());
         Ok(settings)
     }
 }

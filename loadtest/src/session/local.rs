@@ -51,13 +51,6 @@ impl Local {
     pub(crate) fn op(&mut self, op: &Op) -> Option<Op> {
         let mut op = op.clone();
         match &mut op {
-            Op::AddStroke(Stroke { element, .. })
-            | Op::AddLine(Line { element, .. })
-            | Op::AddArrow(Line { element, .. })
-            | Op::AddRectangle(Area { element, .. })
-            | Op::AddEllipse(Area { element, .. })
-            | Op::AddText(Writing { element, .. })
-            | Op::AddNote(Note { element, .. }) => *element = self.element(element),
             Op::Change(change) => change.element = self.element(&change.element),
             Op::Move(change) => change.elements = self.list(&change.elements)?,
             Op::Restyle(change) => change.elements = self.list(&change.elements)?,
@@ -66,6 +59,10 @@ impl Local {
             Op::Restore(restore) => restore.deleted_by = *self.numbers.get(&restore.deleted_by)?,
             Op::Clear(_) => {}
             Op::Forget(_) => return None,
+            adding => {
+                let element = adding.added_element_mut()?;
+                *element = self.element(element);
+            }
         }
         Some(op)
     }

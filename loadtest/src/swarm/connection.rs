@@ -12,7 +12,6 @@ use self::greeting::{upgrade, upgraded};
 use self::speaking::Speaker;
 use super::clock;
 use super::ears::{Book, Ears};
-use super::known::{self, FrameId};
 use super::listener::{Listener, Order};
 use super::plan::Place;
 use super::said::Said;
@@ -20,6 +19,7 @@ use super::times::Class;
 use super::websocket::{self, BINARY, Broken, CLOSE, Header, PING, PONG, TEXT};
 use super::wire::{Job, Speech};
 use crate::clock::{MILLISECOND, Micros};
+use crate::known::{self, FrameId};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,19 +273,27 @@ impl Connection {
         if let Some(frame) = ears.known.find(self.before, payload) {
             ears.book.counts.frames_known += 1;
             self.before = frame;
-            self.hear(ears.known.said(frame), &mut ears.book, now);
+            self.hear_known(ears, now);
             return Ok(());
         }
         let said = Said::read(ears.codec, payload, &ears.plan, &ears.rooms).map_err(|_| Lost::Malformed)?;
         if said.iter().all(Said::is_for_all) {
             self.before = ears.known.keep(self.before, payload, said);
-            self.hear(ears.known.said(self.before), &mut ears.book, now);
+            self.hear_known(ears, now);
             return Ok(());
         }
         for said in said {
             self.told(said, job, ears, now, step)?;
         }
         Ok(())
+    }
+
+    /// What the frame says that came just now.
+    #[inline]
+    fn hear_known(&mut self, ears: &mut Ears, now: Micros) {
+        if let Some(said) = ears.known.said(self.before) {
+            self.hear(said, &mut ears.book, now);
+        }
     }
 
     /// What all members hear.

@@ -2,21 +2,21 @@
 
 use enfilade_proto::Codec;
 
-use super::known::Known;
 use super::plan::{Place, Plan};
-use super::said::{Heard, Rooms};
+use super::said::{Heard, Rooms, Said};
 use super::spread::{Message, Spreads};
 use super::tally::Tally;
 use super::times::{Class, Times};
 use super::wire::Counts;
 use crate::clock::Micros;
+use crate::known::{Bounds, Known};
 
 #[derive(Debug)]
 pub(super) struct Ears {
     pub(super) plan: Plan,
     pub(super) rooms: Rooms,
     pub(super) codec: Codec,
-    pub(super) known: Known,
+    pub(super) known: Known<Box<[Said]>>,
     pub(super) book: Book,
     /// Somebody has begun to speak: whoever comes now comes late.
     pub(super) begun: bool,
@@ -38,6 +38,8 @@ pub(super) struct Book {
     pub(super) measured: Micros,
 }
 
+/// Frames of all rooms.
+const KEPT: Bounds = Bounds { frames: 128 * 1024, bytes: 48 * 1024 * 1024 };
 /// Of a frame with more messages than this, so many are timed, each for several.
 const TIMED: usize = 8;
 
@@ -54,7 +56,7 @@ impl Ears {
             counts: Counts::default(),
             measured: Micros::MAX,
         };
-        Self { rooms: Rooms::new(&plan), plan, codec, known: Known::default(), book, begun: false }
+        Self { rooms: Rooms::new(&plan), plan, codec, known: Known::new(KEPT), book, begun: false }
     }
 }
 

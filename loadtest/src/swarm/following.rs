@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::times::{Class, Times};
-use super::wire::Counts;
+use super::wire::{Counts, Speech};
 use crate::clock::{Micros, SECOND};
 use crate::display::Moment;
 use crate::threshold::{Figures, Threshold, Watch, class_figure};
@@ -15,6 +15,7 @@ use crate::usage::Usage;
 pub struct Following {
     moments: watch::Sender<Moment>,
     watch: Watch,
+    speech: Speech,
     stage: &'static str,
     /// When the stage began, and how long it takes if that is known.
     began: Micros,
@@ -34,10 +35,16 @@ pub struct Following {
 impl Following {
     /// Thresholds that end a run early are looked at in its measured part.
     #[must_use]
-    pub fn new(moments: watch::Sender<Moment>, thresholds: &[Threshold], now: Micros) -> Self {
+    pub fn new(
+        moments: watch::Sender<Moment>,
+        thresholds: &[Threshold],
+        speech: Speech,
+        now: Micros,
+    ) -> Self {
         Self {
             moments,
             watch: Watch::new(thresholds),
+            speech,
             stage: "starting",
             began: now,
             length: 0,
@@ -80,7 +87,7 @@ impl Following {
             expected_connections: expected,
             sent: self.counts.sent,
             delivered: self.counts.deliveries,
-            class: class.map(Class::name).unwrap_or_default().to_owned(),
+            class: class.map(|class| class.name_of(self.speech)).unwrap_or_default().to_owned(),
             p50_ms: class.map_or(0.0, |class| figure(class, "p50")),
             p99_ms: class.map_or(0.0, |class| figure(class, "p99")),
             server_cpu: (servers != Usage::default()).then(|| cores(servers.cpu, self.servers.cpu)),
@@ -92,7 +99,7 @@ impl Following {
         self.latest.clear();
         if self.stage == MEASURING && self.hopeless.is_none() {
             let since = Duration::from_micros(now.saturating_sub(self.began));
-            let so_far = SoFar { counts: &self.counts, times: &self.times };
+            let so_far = SoFar { speech: self.speech, counts: &self.counts, times: &self.times };
             self.hopeless = self.watch.judge(since, &so_far);
         }
     }
@@ -103,6 +110,7 @@ pub const MEASURING: &str = "measuring";
 
 /// A run that goes on, as thresholds see it.
 struct SoFar<'a> {
+    speech: Speech,
     counts: &'a Counts,
     times: &'a Times,
 }
@@ -117,7 +125,11 @@ impl Figures for SoFar<'_> {
             None => count(name),
             Some(("counts", name)) => count(name),
             Some((class, name)) => {
-                let class = Class::ALL.into_iter().find(|known| known.name() == class)?;
+                let class = Class::ALL.into_iter().find(|known| known.name_of(self.speech) == class)?;
+                let (class, name) = match (class, name.strip_prefix("raw.")) {
+                    (Class::Signal, Some(name)) => (Class::SignalRaw, name),
+                    _ => (class, name),
+                };
                 class_figure(self.times.of(class), name)
             }
         }
@@ -135,7 +147,7 @@ mod tests {
             abort_after: Some(Duration::from_secs(2)),
         };
         let (moments, seen) = watch::channel(Moment::default());
-        let mut following = Following::new(moments, &[threshold], 0);
+        let mut following = Following::new(moments, &[threshold], Speech::Signals, 0);
         let mut times = Times::default();
         times.record(Class::Signal, 9_000);
         following.enter("joining", 0, 0);
@@ -151,5 +163,23 @@ mod tests {
         let moment = seen.borrow().clone();
         assert_eq!((moment.connections, moment.sent, moment.class.as_str()), (7, 39, "signal"));
         assert!((moment.p99_ms - 9.0).abs() < 0.1 && (moment.generator_cpu - 0.5).abs() < 1e-6);
+    }
+    #[test]
+    fn times_have_the_names_that_they_have_in_the_result() {
+        let (mut times, counts) = (Times::default(), Counts::default());
+        times.record(Class::Signal, 9_000);
+        times.record(Class::SignalRaw, 5_000);
+        let figure = |speech, name| {
+            let figure = SoFar { speech, counts: &counts, times: &times }.figure(name);
+            figure.map(f64::round)
+        };
+        assert_eq!(figure(Speech::Signals, "signal.p99"), Some(9.0));
+        assert_eq!(figure(Speech::Signals, "signal.raw.p99"), Some(5.0));
+        assert_eq!(figure(Speech::Ops, "each.max"), Some(9.0));
+        for (speech, name) in
+            [(Speech::Signals, "each.p99"), (Speech::Ops, "signal.p99"), (Speech::Ops, "ack.raw.p99")]
+        {
+            assert_eq!(figure(speech, name), None, "{name}");
+        }
     }
 }

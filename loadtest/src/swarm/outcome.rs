@@ -315,7 +315,7 @@ impl<'a> Outcome<'a> {
                 sent: told.counts.sent,
                 delivered: told.counts.deliveries,
                 connections: told.inside,
-                latency: percentiles(&told.times),
+                latency: percentiles(&told.times, self.scenario.speech),
                 server_cpu: cpu,
                 server_memory: told.server_memory,
                 generator_cpu: told.cpu as f64 / SECOND as f64,
@@ -329,10 +329,10 @@ fn milliseconds(times: &Times, class: Class, quantile: f64) -> f64 {
     times.of(class).value_at_quantile(quantile) as f64 / MILLISECOND as f64
 }
 
-fn percentiles(times: &Times) -> BTreeMap<String, [f64; 2]> {
+fn percentiles(times: &Times, speech: Speech) -> BTreeMap<String, [f64; 2]> {
     let of = |class: Class| [0.5, 0.99].map(|quantile| milliseconds(times, class, quantile));
     let shown = Class::ALL.into_iter().filter(|class| !times.of(*class).is_empty());
-    shown.map(|class| (class.name().to_owned(), of(class))).collect()
+    shown.map(|class| (class.name_of(speech).to_owned(), of(class))).collect()
 }
 
 fn latency(times: &Times, speech: Speech) -> BTreeMap<String, LatencyResult> {
@@ -340,9 +340,7 @@ fn latency(times: &Times, speech: Speech) -> BTreeMap<String, LatencyResult> {
         Class::ALL.into_iter().filter(|class| *class != Class::SignalRaw && !times.of(*class).is_empty());
     let result = |class: Class| {
         let raw = (class == Class::Signal).then(|| times.of(Class::SignalRaw));
-        // Of ops it is called what replays call it.
-        let name = if class == Class::Signal && speech == Speech::Ops { "each" } else { class.name() };
-        (name.to_owned(), LatencyResult::of(times.of(class), raw))
+        (class.name_of(speech).to_owned(), LatencyResult::of(times.of(class), raw))
     };
     measured.map(result).collect()
 }

@@ -86,7 +86,8 @@ pub async fn run(
     }
     let rooms = make_rooms(scenario, &subject.targets).await?;
     let jobs = jobs(scenario, subject, generator, rooms).await?;
-    let following = Following::new(generator.moments.clone(), &scenario.thresholds, clock::now());
+    let following =
+        Following::new(generator.moments.clone(), &scenario.thresholds, scenario.speech, clock::now());
     let mut lead = Lead::start(&generator.program, &jobs, subject.pids.clone(), following).await?;
     let started = SystemTime::now();
     let before = lead.servers();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::wire::Speech;
 use crate::clock::{Micros, SECOND};
 use crate::result::{decode, encode};
 
@@ -59,6 +60,15 @@ impl Class {
             Self::Median => "median",
             Self::Last => "last",
             Self::Lag => "lag",
+        }
+    }
+
+    /// What results call it: the times of ops are called what replays call them.
+    #[must_use]
+    pub fn name_of(self, speech: Speech) -> &'static str {
+        match (self, speech) {
+            (Self::Signal, Speech::Ops) => "each",
+            _ => self.name(),
         }
     }
 }

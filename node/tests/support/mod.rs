@@ -158,14 +158,18 @@ pub struct Client {
 
 impl Client {
     async fn connect(node: &TestNode, codec: Codec) -> Self {
+        // A small window, so that a reader that does not read is soon felt by the server.
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(64 * 1024).unwrap();
+        Self::on(tcp.connect(node.address()).await.unwrap(), node, codec).await
+    }
+
+    /// One that goes on with a connection.
+    pub async fn on(tcp: TcpStream, node: &TestNode, codec: Codec) -> Self {
         let uri = format!("ws://{}/ws", node.address()).parse().unwrap();
         let protocol = codec.subprotocol().parse().unwrap();
         let builder =
             ClientBuilder::from_uri(uri).add_header("sec-websocket-protocol".parse().unwrap(), protocol);
-        // A small window, so that a reader that does not read is soon felt by the server.
-        let tcp = TcpSocket::new_v4().unwrap();
-        tcp.set_recv_buffer_size(64 * 1024).unwrap();
-        let tcp = tcp.connect(node.address()).await.unwrap();
         let (socket, _) =
             builder.unwrap().limits(tokio_websockets::Limits::unlimited()).connect_on(tcp).await.unwrap();
         Self { socket, codec, id: ClientId(Uuid::new_v4()), next: 0, kept: Vec::new(), closed: None }

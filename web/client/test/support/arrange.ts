@@ -1,12 +1,13 @@
 /** A client, a server and a clock to play with. */
 
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 
 import { Board } from '../../src/board.js'
 import { Client, type ClientOptions } from '../../src/client.js'
 import type { EnfiladeError } from '../../src/errors.js'
 import { toPoints } from '../../src/points.js'
-import type { AddOp, Uuid } from '../../src/types.js'
+import type { Room } from '../../src/room.js'
+import type { AddOp, LoggedOp, Uuid } from '../../src/types.js'
 import { FakeClock, settled } from './fake-clock.js'
 import { FakeServer, socketsTo } from './fake-server.js'
 
@@ -53,4 +54,16 @@ export function stroke(element: string, points: [number, number][] = [[10, 10], 
 
 export function rectangle(element: string, color = '#1a1a1a'): AddOp {
   return { type: 'add_rectangle', data: { element, color, width: 2, bounds: [0, 0, 10, 10] } }
+}
+
+/** The names of the elements that a room was told of, by seq. */
+export function history(room: Room): Map<number, string> {
+  const seen = new Map<number, string>()
+  room.on('ops', ({ firstSeq, ops }) => {
+    ops.forEach(({ op }: LoggedOp, i) => {
+      expect(seen.has(firstSeq + i)).toBe(false)
+      seen.set(firstSeq + i, (op.data as { element: string }).element)
+    })
+  })
+  return seen
 }

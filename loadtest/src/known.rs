@@ -8,27 +8,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::said::Said;
-
 /// The name of a known frame; it only grows.
 pub type FrameId = u64;
 
 /// No frame: what comes first on a connection follows on this.
 pub const NONE: FrameId = 0;
 
-#[derive(Debug)]
-struct Entry {
-    payload: Box<[u8]>,
-    said: Box<[Said]>,
-    /// What followed the last time.
-    next: FrameId,
-    hash: u64,
+/// How much is kept. Somebody who is further behind reads for themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub frames: usize,
+    /// Of payloads, and of what a frame costs beside its payload.
+    pub bytes: usize,
 }
 
-/// The latest frames of all rooms.
-#[derive(Debug, Default)]
-pub struct Known {
-    entries: VecDeque<Entry>,
+/// The latest frames, each with what it says.
+#[derive(Debug)]
+pub struct Known<T> {
+    bounds: Bounds,
+    entries: VecDeque<Entry<T>>,
     /// Those that were forgotten.
     forgotten: u64,
     bytes: usize,
@@ -36,13 +34,31 @@ pub struct Known {
     hasher: RandomState,
 }
 
-/// Somebody who is further behind than this reads for themselves.
-const BYTES: usize = 48 * 1024 * 1024;
-const FRAMES: usize = 128 * 1024;
+#[derive(Debug)]
+struct Entry<T> {
+    payload: Box<[u8]>,
+    said: T,
+    /// What followed the last time.
+    next: FrameId,
+    hash: u64,
+}
+
 /// What a frame costs beside its payload.
 const OVERHEAD: usize = 160;
 
-impl Known {
+impl<T> Known<T> {
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            entries: VecDeque::new(),
+            forgotten: 0,
+            bytes: 0,
+            by_hash: HashMap::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
     /// The frame with this payload, if it is known. `before` is the frame that came before it on this connection.
     #[inline]
     pub fn find(&mut self, before: FrameId, payload: &[u8]) -> Option<FrameId> {
@@ -57,14 +73,14 @@ impl Known {
     }
 
     /// Keeps what was read.
-    pub fn keep(&mut self, before: FrameId, payload: &[u8], said: Box<[Said]>) -> FrameId {
+    pub fn keep(&mut self, before: FrameId, payload: &[u8], said: T) -> FrameId {
         let hash = self.hasher.hash_one(payload);
         self.bytes += payload.len() + OVERHEAD;
         self.entries.push_back(Entry { payload: payload.into(), said, next: NONE, hash });
         let id = self.forgotten + self.entries.len() as u64;
         self.by_hash.insert(hash, id);
         self.follow(before, id);
-        while self.bytes > BYTES || self.entries.len() > FRAMES {
+        while self.bytes > self.bounds.bytes || self.entries.len() > self.bounds.frames {
             self.forget();
         }
         id
@@ -72,12 +88,12 @@ impl Known {
 
     #[inline]
     #[must_use]
-    pub fn said(&self, id: FrameId) -> &[Said] {
-        self.entry(id).map_or(&[], |entry| &entry.said)
+    pub fn said(&self, id: FrameId) -> Option<&T> {
+        Some(&self.entry(id)?.said)
     }
 
     #[inline]
-    fn entry(&self, id: FrameId) -> Option<&Entry> {
+    fn entry(&self, id: FrameId) -> Option<&Entry<T>> {
         self.entries.get(usize::try_from(id.checked_sub(self.forgotten + 1)?).ok()?)
     }
 
@@ -102,19 +118,17 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn said(n: u16) -> Box<[Said]> {
-        Box::new([Said::Closing { code: n }])
-    }
+    const BOUNDS: Bounds = Bounds { frames: 100, bytes: 48 * 1024 * 1024 };
 
     #[test]
     fn a_frame_is_known_by_its_bytes_wherever_it_comes() {
-        let mut known = Known::default();
-        let a = known.keep(NONE, b"a", said(1));
-        let b = known.keep(a, b"b", said(2));
+        let mut known = Known::new(BOUNDS);
+        let a = known.keep(NONE, b"a", 1);
+        let b = known.keep(a, b"b", 2);
         // The second member: from nothing by hash, then along the trail.
         assert_eq!(known.find(NONE, b"a"), Some(a));
         assert_eq!(known.find(a, b"b"), Some(b));
-        assert_eq!(known.said(b), &*said(2));
+        assert_eq!(known.said(b), Some(&2));
         // Another one got them the other way round.
         assert_eq!(known.find(NONE, b"b"), Some(b));
         assert_eq!(known.find(b, b"a"), Some(a));
@@ -124,18 +138,18 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut known = Known::default();
-        let (mut before, large) = (NONE, vec![0; 1024 * 1024]);
-        for n in 0..300u32 {
-            let mut payload = large.clone();
-            payload[..4].copy_from_slice(&n.to_be_bytes());
-            before = known.keep(before, &payload, said(0));
+        for (payload, kept) in [(1024 * 1024, 47), (1024, BOUNDS.frames)] {
+            let mut known = Known::new(BOUNDS);
+            let (mut before, mut payload) = (NONE, vec![0; payload]);
+            for n in 0..300u32 {
+                payload[..4].copy_from_slice(&n.to_be_bytes());
+                before = known.keep(before, &payload, n);
+            }
+            assert_eq!((known.entries.len(), known.by_hash.len()), (kept, kept));
+            let bytes: usize = known.entries.iter().map(|entry| entry.payload.len() + OVERHEAD).sum();
+            assert_eq!(known.bytes, bytes);
+            assert!(bytes <= BOUNDS.bytes);
+            assert_eq!((known.said(1), known.said(before)), (None, Some(&299)));
         }
-        assert!(
-            known.bytes <= BYTES && known.entries.len() < 48 && known.by_hash.len() == known.entries.len()
-        );
-        assert_eq!(known.bytes, known.entries.iter().map(|e| e.payload.len() + OVERHEAD).sum::<usize>());
-        assert_eq!(known.said(1), &[]);
-        assert_eq!(known.said(before), &*said(0));
     }
 }
