@@ -142,23 +142,21 @@ impl Actor for RoomActor {
         Ok(state)
     }
 
-    async fn handle(
+    /// What awaits is as large as what it holds, for every room that there is: that is what is to be committed, and nothing else.
+    fn handle(
         &self,
         myself: ActorRef<RoomMessage>,
         message: RoomMessage,
         state: &mut Box<RoomState>,
-    ) -> Result<(), ActorProcessingErr> {
-        let Some(input) = state.read(message)? else { return Ok(()) };
-        let mut effects = Vec::new();
-        state.room.handle(state.deps.clock.now_ms(), input, &mut effects);
-        // What awaits is as large as what it holds, for every room that there is: that is one request and nothing else.
-        for effect in effects {
-            if let Some(request) = state.carry_out(&myself, effect) {
-                state.deps.committers.commit(request).await;
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        let requests = state.take(&myself, message);
+        let deps = &state.deps;
+        async move {
+            for request in requests? {
+                deps.committers.commit(request).await;
             }
+            Ok(())
         }
-        state.set_timer(&myself);
-        Ok(())
     }
 }
 
@@ -211,6 +209,20 @@ fn empty_batch(room: RoomId, epoch: Epoch, first: Seq) -> Batch {
 }
 
 impl RoomState {
+    /// Takes a message in. Returns what is to be committed, in this order.
+    fn take(
+        &mut self,
+        myself: &ActorRef<RoomMessage>,
+        message: RoomMessage,
+    ) -> Result<Vec<CommitRequest>, ActorProcessingErr> {
+        let Some(input) = self.read(message)? else { return Ok(Vec::new()) };
+        let mut effects = Vec::new();
+        self.room.handle(self.deps.clock.now_ms(), input, &mut effects);
+        let requests = effects.into_iter().filter_map(|effect| self.carry_out(myself, effect)).collect();
+        self.set_timer(myself);
+        Ok(requests)
+    }
+
     /// What a message means to the room. `Err` ends the actor: its supervisor starts it anew from the log.
     fn read(&mut self, message: RoomMessage) -> Result<Option<Input>, ActorProcessingErr> {
         Ok(Some(match message {

@@ -29,6 +29,8 @@ const CONNECTIONS: usize = 4_096;
 const BATCH: usize = 64;
 /// How long a client may take to send the head of a request.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
+/// The head of a request is no longer, and no more of a body waits in memory.
+pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 /// How long requests that were begun may take when the node stops.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,7 @@ impl Http {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

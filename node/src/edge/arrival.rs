@@ -21,12 +21,10 @@ use hyper_util::rt::TokioIo;
 
 use super::handshake::{self, Agreed, Refused};
 use super::{EdgeNode, Ends, Slot};
-use crate::server::{Accepted, Rewound};
+use crate::server::{Accepted, HEAD_BYTES, Rewound};
 
 /// How long the switch of protocols may take once it was agreed upon.
 const SWITCH: Duration = Duration::from_secs(5);
-/// The head of a request is no longer.
-const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
 /// A socket that a hub is to look after. Boxed, because the task that does so is as large as what it begins with.
