@@ -249,13 +249,17 @@ async fn compare_notes(ends: Weak<Ends>) {
         tokio::time::sleep(NOTES).await;
         let Some(ends) = ends.upgrade() else { return };
         ends.compare_notes();
+        ends.all_rooms().iter().for_each(|room| room.forget_past());
     }
 }
 
 impl Ends {
     fn compare_notes(&self) {
-        let rooms: Vec<Arc<EdgeRoom>> = self.lock().values().cloned().collect();
-        rooms.iter().for_each(|room| room.compare_notes());
+        self.all_rooms().iter().for_each(|room| room.compare_notes());
+    }
+
+    fn all_rooms(&self) -> Vec<Arc<EdgeRoom>> {
+        self.lock().values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RoomId, Arc<EdgeRoom>>> {
@@ -365,8 +369,7 @@ impl Edge for EdgeNode {
 
     fn moved(&self, shards: &[(Shard, Epoch)]) {
         let epochs: HashMap<Shard, Epoch> = shards.iter().copied().collect();
-        let rooms: Vec<Arc<EdgeRoom>> = self.0.lock().values().cloned().collect();
-        for room in rooms {
+        for room in self.0.all_rooms() {
             if let Some(epoch) = epochs.get(&Shard::of(room.id)) {
                 room.moved(*epoch);
             }

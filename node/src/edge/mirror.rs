@@ -26,7 +26,7 @@ const RING_BYTES: usize = 4 << 20;
 /// Ops after a snapshot: with more of them, a new one costs less than what every joiner is sent besides.
 const FRESH_OPS: u64 = 1_024;
 const _: () = assert!((FRESH_OPS as usize) < RING_OPS);
-/// Batches of signals and of presence kept for a hub that is late by a few ticks.
+/// Batches of signals and of presence kept for a hub that is late by a few ticks, for some seconds.
 const RECENT: usize = 64;
 
 /// A message as it goes out, WebSocket header included, written once per codec that is in use.
@@ -198,6 +198,8 @@ pub(crate) struct MirrorState {
     count: u64,
     presence: VecDeque<Arc<Shared<Presence>>>,
     presence_told: u64,
+    /// How much of signals and of presence had been told at the last look.
+    past: [u64; 2],
     /// How many watch, as the owner told.
     audience: u64,
     pub(crate) here: Here,
@@ -227,6 +229,7 @@ impl MirrorState {
             count: 0,
             presence: VecDeque::new(),
             presence_told: 0,
+            past: [0; 2],
             audience: 0,
             here: Here::default(),
         };
@@ -321,6 +324,14 @@ impl MirrorState {
         self.presence_told += 1;
     }
 
+    /// Forgets the signals and the presence that had been told when this was called before. A quiet room needs no memory for them.
+    pub(crate) fn forget_past(&mut self) {
+        let told = [self.signals_told, self.presence_told];
+        let [signals, presence] = std::mem::replace(&mut self.past, told);
+        forget(&mut self.signals, self.signals_told, signals);
+        forget(&mut self.presence, self.presence_told, presence);
+    }
+
     fn fold(&mut self, presence: &Presence) {
         (self.count, self.audience) = (presence.count, presence.audience);
         if let Some(members) = &presence.members {
@@ -409,6 +420,15 @@ fn push_recent<T>(log: &mut VecDeque<Arc<Shared<T>>>, value: T) {
     log.push_back(Arc::new(Shared::new(value)));
     if log.len() > RECENT {
         log.pop_front();
+    }
+}
+
+/// Forgets what was told through `until`.
+fn forget<T>(log: &mut VecDeque<Arc<T>>, told: u64, until: u64) {
+    let keep = usize::try_from(told - until).unwrap_or(usize::MAX).min(log.len());
+    log.drain(..log.len() - keep);
+    if log.is_empty() {
+        log.shrink_to_fit();
     }
 }
 

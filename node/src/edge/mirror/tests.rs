@@ -154,6 +154,28 @@ fn signals_of_the_past_are_gone_and_presence_is_told_whole() {
 }
 
 #[test]
+fn what_was_told_long_ago_is_forgotten_and_what_is_new_is_not() {
+    let mut mirror = mirror();
+    mirror.take_signals(signal(1));
+    mirror.take_presence(Presence { joined: Some(vec![member(1)]), count: 1, ..Presence::default() });
+    let before = Cursor::default();
+    mirror.forget_past();
+    let between = mirror.cursor();
+    mirror.take_signals(signal(2));
+    assert_eq!(mirror.news_until(before, mirror.cursor()).signals.len(), 2);
+    mirror.forget_past();
+    let now = mirror.cursor();
+    assert_eq!(mirror.news_until(between, now).signals.len(), 1);
+    // Who stayed behind is told who is there now; the signals are gone.
+    let news = mirror.news_until(before, now);
+    assert_eq!(news.signals.len(), 0);
+    assert!(news.presence().all(|presence| presence.members.as_ref().is_some_and(|it| it.len() == 1)));
+    mirror.forget_past();
+    assert!(mirror.signals.is_empty() && mirror.presence.is_empty());
+    assert!(mirror.news_until(now, now).is_empty());
+}
+
+#[test]
 fn a_joiner_is_one_of_those_who_are_there() {
     let mut mirror = mirror();
     mirror.take_presence(Presence { count: 1, joined: Some(vec![member(1)]), ..Presence::default() });

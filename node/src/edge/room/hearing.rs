@@ -87,6 +87,12 @@ impl EdgeRoom {
         }
     }
 
+    pub(crate) fn forget_past(&self) {
+        if let Some(mirror) = self.lock().mirror.as_mut() {
+            mirror.forget_past();
+        }
+    }
+
     /// Brings signals from here to everybody in the room.
     pub(crate) fn send_signals(&self, signals: Vec<SignalOut>) {
         let (edges, multicast) = {
