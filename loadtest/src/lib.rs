@@ -32,7 +32,7 @@ pub mod http;
 pub mod import;
 pub mod journal;
 pub mod latency;
-mod median;
+pub mod median;
 pub mod mix;
 pub mod oracle;
 pub mod probe;
