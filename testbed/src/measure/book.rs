@@ -77,8 +77,8 @@ impl Book {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), BookError> {
         let named = || path.display().to_string();
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|source| BookError::Json { path: named(), source })?;
+        let mut json =
+            serde_json::to_vec_pretty(self).map_err(|source| BookError::Json { path: named(), source })?;
         json.push(b'\n');
         std::fs::write(path, json).map_err(|source| BookError::File { path: named(), source })
     }

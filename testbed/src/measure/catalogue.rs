@@ -22,7 +22,7 @@ pub enum How {
     Shots(Vec<Shot>),
     /// The load at which ops still hold is searched for, once; then half of it, and what the database's commits took.
     HalfLoad { search: Load, half: Load },
-    /// One node owns the rooms, all connections are on another; `idle` says what the owner costs without ops.
+    /// One node owns the rooms, all connections are on another.
     Owner(Vec<(&'static str, Load)>),
     /// A recorded session on a single node and on a cluster of three.
     Recording,
@@ -118,9 +118,7 @@ fn told(name: &'static str, reading: &'static str, unit: Unit) -> Line {
 fn memory() -> Vec<Row> {
     let row = |name, title, peer, kind: fn(Load) -> Load, most| {
         let idle = |rooms, members| kind(Load::run("idle", rooms, members).seconds(1));
-        let bytes = |name, reading| {
-            line(name, Figure::Of(reading), Unit::Bytes, Some(Target::AtMost(most)))
-        };
+        let bytes = |name, reading| line(name, Figure::Of(reading), Unit::Bytes, Some(Target::AtMost(most)));
         Row {
             name,
             title,
@@ -144,16 +142,10 @@ fn memory() -> Vec<Row> {
             Load::signed_in,
             2_400.0,
         ),
-        row(
-            "memory-guest",
-            "the same as guests",
-            BARE,
-            |load| load,
-            2_400.0,
-        ),
+        row("memory-guest", "memory per idle connection, 15,000 guests, joined", BARE, |load| load, 2_400.0),
         row(
             "memory-audience",
-            "the same as anonymous audience",
+            "memory per idle connection, an anonymous audience of 15,000",
             BARE,
             |load| load.flags(&["--audience"]),
             1_000.0,
@@ -183,20 +175,32 @@ fn quiet() -> Vec<Row> {
     vec![
         row(
             "quiet-100",
-            "deliveries per CPU second, one quiet room of 100, 50,000 deliveries/s",
+            "deliveries per CPU second in a quiet room of 100, 50,000 deliveries/s",
             "Bun 0.97, nchan 0.75, axum 0.71",
             100,
             0.95,
         ),
         row(
             "quiet-1000",
-            "the same, a room of 1,000",
+            "deliveries per CPU second in a quiet room of 1,000, 50,000 deliveries/s",
             "Bun 0.83–0.98, nchan 0.57–0.74, axum 0.59–0.71",
             1_000,
             0.95,
         ),
-        row("quiet-5000", "the same, a room of 5,000", "Bun 0.97, nchan 0.64, axum 0.63", 5_000, 0.95),
-        row("quiet-10000", "the same, a room of 10,000", "Bun 0.74–0.86, nchan 0.65–0.68, axum 0.59", 10_000, 0.9),
+        row(
+            "quiet-5000",
+            "deliveries per CPU second in a quiet room of 5,000, 50,000 deliveries/s",
+            "Bun 0.97, nchan 0.64, axum 0.63",
+            5_000,
+            0.95,
+        ),
+        row(
+            "quiet-10000",
+            "deliveries per CPU second in a quiet room of 10,000, 50,000 deliveries/s",
+            "Bun 0.74–0.86, nchan 0.65–0.68, axum 0.59",
+            10_000,
+            0.9,
+        ),
     ]
 }
 
@@ -249,16 +253,20 @@ fn rooms_signals() -> Row {
 
 fn rooms_ops() -> Row {
     let most = Some(Target::AtMost(5.0));
-    let beyond = |name, reading| {
-        line(name, Figure::Beyond(reading, "commit.p99"), Unit::Milliseconds, most)
-    };
+    let beyond = |name, reading| line(name, Figure::Beyond(reading, "commit.p99"), Unit::Milliseconds, most);
     Row {
         name: "rooms-ops",
-        title: "the same with durable ops (SQLite, on disk before anybody sees them), at half of what holds",
+        title: "1,000 rooms of 10 in which everybody writes ops (SQLite, on disk before anybody sees them), half of what holds",
         peer: "nobody offers it",
         how: How::HalfLoad {
-            search: Load::search("rooms", 1_000, 10, 1_000.0)
-                .flags(&["--speech", "ops", "--min-delivered", "1", "--max-p99", "200ms"]),
+            search: Load::search("rooms", 1_000, 10, 1_000.0).flags(&[
+                "--speech",
+                "ops",
+                "--min-delivered",
+                "1",
+                "--max-p99",
+                "200ms",
+            ]),
             half: Load::run("rooms", 1_000, 10).flags(&["--speech", "ops"]),
         },
         lines: vec![
@@ -276,6 +284,7 @@ fn storms() -> Vec<Row> {
     let storm = |rooms, members| Load::run("storm", rooms, members).seconds(1);
     let soon = Some(Target::AtMost(0.2));
     let back = |name, reading, target| line(name, Figure::Of(reading), Unit::Seconds, target);
+    let beside = |name, node, floor| line(name, Figure::Ratio(node, floor), Unit::Ratio, None);
     vec![
         Row {
             name: "storm-anonymous",
@@ -290,13 +299,15 @@ fn storms() -> Vec<Row> {
             lines: vec![
                 back("rooms of 10", "small.storm_seconds", soon),
                 back("rooms of 10, the floor", "small-floor.storm_seconds", None),
+                beside("rooms of 10, ÷ floor", "small.storm_seconds", "small-floor.storm_seconds"),
                 back("rooms of 1,000", "crowds.storm_seconds", soon),
                 back("rooms of 1,000, the floor", "crowds-floor.storm_seconds", None),
+                beside("rooms of 1,000, ÷ floor", "crowds.storm_seconds", "crowds-floor.storm_seconds"),
             ],
         },
         Row {
             name: "storm-signed-in",
-            title: "the same, signed in",
+            title: "5,000 signed-in people vanish and reconnect at once, until all are joined again",
             peer: "–",
             how: How::Shots(vec![
                 shot("small", NODE, storm(500, 10).signed_in()),
@@ -314,10 +325,13 @@ fn storms() -> Vec<Row> {
             how: How::Shots(vec![shot(
                 "node",
                 NODE,
-                storm(1_500, 10)
-                    .rate(600.0)
-                    .seconds(3)
-                    .flags(&["--speech", "ops", "--speakers", "1", "--resume"]),
+                storm(1_500, 10).rate(600.0).seconds(3).flags(&[
+                    "--speech",
+                    "ops",
+                    "--speakers",
+                    "1",
+                    "--resume",
+                ]),
             )]),
             lines: vec![
                 line("ops lost", Figure::Of("node.oracle.lost"), Unit::Count, Some(Target::AtMost(0.0))),
@@ -329,7 +343,7 @@ fn storms() -> Vec<Row> {
 
 fn slow() -> Row {
     let load = |share| {
-        let load = Load::run("slow", 1, 1_000).rate(200.0).seconds(5);
+        let load = Load::run("slow", 1, 1_000).rate(100.0).seconds(6);
         load.flags(if share { &["--slow-share", "0.05"] } else { &["--slow-share", "0"] })
     };
     const NOISE: &str = "still.signal_p99_during_to_before";
@@ -364,18 +378,24 @@ fn slow() -> Row {
 
 fn owner() -> Row {
     let ops = |members| {
-        Load::run("fanout", 1, members).rate(20.0).seconds(12).flags(&["--speech", "ops", "--max-lag", "1s"])
+        Load::run("fanout", 1, members).rate(20.0).seconds(20).flags(&["--speech", "ops", "--max-lag", "1s"])
     };
     let micros = |name, reading| told(name, reading, Unit::Microseconds);
     Row {
         name: "owner-cpu",
         title: "the owner's CPU per op, all members on an edge of another node (PostgreSQL, NATS), 20 ops/s",
         peer: "–",
-        how: How::Owner(vec![("100", ops(100)), ("1000", ops(1_000)), ("10000", ops(10_000))]),
+        how: How::Owner(vec![
+            ("idle", Load::run("idle", 1, 100).seconds(8)),
+            ("100", ops(100)),
+            ("1000", ops(1_000)),
+            ("10000", ops(10_000)),
+        ]),
         lines: vec![
             micros("100 members", "100.cpu_us_per_op"),
             micros("1,000 members", "1000.cpu_us_per_op"),
             micros("10,000 members", "10000.cpu_us_per_op"),
+            micros("100 members and no ops, each second", "idle.cpu_us_per_second"),
             line(
                 "10,000 ÷ 100",
                 Figure::Ratio("10000.cpu_us_per_op", "100.cpu_us_per_op"),

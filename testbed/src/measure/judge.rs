@@ -143,7 +143,8 @@ mod tests {
     fn noise_is_what_happens_where_nothing_is_done() {
         let target = Some(Target::WithinNoiseOf("still"));
         let within = |slow: f64| {
-            let rounds = vec![round(&[("slow", slow), ("still", 1.3)]), round(&[("slow", slow), ("still", 0.8)])];
+            let rounds =
+                vec![round(&[("slow", slow), ("still", 1.3)]), round(&[("slow", slow), ("still", 0.8)])];
             verdict(&line(Figure::Of("slow"), target), &record(rounds))
         };
         assert_eq!([within(1.3), within(1.31)], [Verdict::Met, Verdict::Missed]);

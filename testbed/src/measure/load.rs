@@ -111,7 +111,7 @@ impl Load {
             members: self.members.min(20),
             rate: self.rate.map(|rate| rate.min(50.0)),
             warm_up_seconds: self.warm_up_seconds.min(1),
-            measure_seconds: 1,
+            measure_seconds: self.measure_seconds.min(2),
             ..self
         }
     }

@@ -111,12 +111,7 @@ impl<'a> Player<'a> {
         absorb(shot, server, load, result, round);
     }
 
-    async fn half_load(
-        &mut self,
-        search: &Load,
-        half: &Load,
-        round: &mut Round,
-    ) -> Result<(), MeasureError> {
+    async fn half_load(&mut self, search: &Load, half: &Load, round: &mut Round) -> Result<(), MeasureError> {
         let on = Subject { server: Server::Node, pinned: false };
         if self.found.is_empty() {
             let load = self.stage.sized(search);
@@ -135,11 +130,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    async fn owner(
-        &mut self,
-        loads: &[(&'static str, Load)],
-        round: &mut Round,
-    ) -> Result<(), MeasureError> {
+    async fn owner(&mut self, loads: &[(&'static str, Load)], round: &mut Round) -> Result<(), MeasureError> {
         let folder = temporary_folder()?;
         let mut cluster = Cluster::start(&self.plan(folder.path().to_owned())?).await?;
         let (host, edge) = match cluster.nodes.as_mut_slice() {
@@ -152,9 +143,12 @@ impl<'a> Player<'a> {
             let load = self.stage.sized(load);
             let result = self.stage.take(&load, &server).await?;
             self.note(name, Server::Node, &load, &result, round);
-            let ops = result.count("sent_measured") as f64;
-            let cpu = result.server_usage.iter().map(|usage| usage.cpu_seconds).sum::<f64>();
-            round.readings.insert(format!("{name}.cpu_us_per_op"), cpu * 1e6 / ops);
+            let cpu_us = result.figure("server.cpu_seconds").unwrap_or_default() * 1e6;
+            let ops = result.count("sent_measured");
+            if ops > 0 {
+                round.readings.insert(format!("{name}.cpu_us_per_op"), cpu_us / ops as f64);
+            }
+            round.readings.insert(format!("{name}.cpu_us_per_second"), cpu_us / result.seconds);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::catalogue::{DISORDER, How, Line, Row, Shot, Target, Unit};
 use super::judge::{self, Judged, Verdict};
 use super::load::{Load, SERVERS_CORE, Server, TESTERS_CORE};
 use super::stage::NODE_FLAGS;
+use crate::faults::setup::Setup;
 
 /// The whole page: the rows that there are, with what is in the book.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ impl fmt::Display for Page<'_> {
         if self.book.quick {
             writeln!(f, "{QUICK}\n")?;
         }
+        let setup = self.usual_setup();
+        writeln!(f, "- Machine: {}", setup.machine)?;
+        writeln!(f, "- Versions, where a row does not say others: {}\n", setup.versions.join("; "))?;
         writeln!(f, "| what | median | lowest – highest | best of others | target | |")?;
         writeln!(f, "|---|--:|--:|---|--:|---|")?;
         let measured: Vec<(&Row, Record)> =
@@ -43,15 +47,25 @@ impl fmt::Display for Page<'_> {
             write_row(f, row, record)?;
         }
         writeln!(f, "\n## How\n")?;
-        writeln!(f, "The node is `enfilade serve {}` on an empty folder, with SQLite.\n", NODE_FLAGS.join(" "))?;
+        writeln!(
+            f,
+            "The node is `enfilade serve {}` on an empty folder, with SQLite.\n",
+            NODE_FLAGS.join(" ")
+        )?;
         for (row, record) in measured.iter().filter(|(row, _)| row.name != DISORDER) {
-            write_how(f, row, record)?;
+            write_how(f, row, record, &setup)?;
         }
         Ok(())
     }
 }
 
 impl Page<'_> {
+    /// Of the row that was measured last.
+    fn usual_setup(&self) -> Setup {
+        let setups = self.book.rows.values().map(|record| &record.setup);
+        setups.max_by_key(|setup| &setup.day).cloned().unwrap_or_default()
+    }
+
     /// None: it was not measured yet.
     fn record(&self, row: &Row) -> Option<Record> {
         match row.how {
@@ -111,17 +125,22 @@ pub fn number(value: f64, unit: Unit) -> String {
     }
 }
 
-fn write_how(f: &mut fmt::Formatter<'_>, row: &Row, record: &Record) -> fmt::Result {
+fn write_how(f: &mut fmt::Formatter<'_>, row: &Row, record: &Record, usual: &Setup) -> fmt::Result {
     let rounds = record.rounds.len();
     let valid = record.valid().count();
     writeln!(f, "### {}\n", row.name)?;
     let rounds_in_words = match (rounds, valid) {
         (1, 1) => "1 round".to_owned(),
+        (1, _) => "1 round, which does not count".to_owned(),
         (rounds, valid) if rounds == valid => format!("{rounds} rounds"),
         (rounds, valid) => format!("{rounds} rounds, of which {valid} count"),
     };
     let setup = &record.setup;
-    writeln!(f, "{}, {rounds_in_words}; {}; {}.\n", setup.day, setup.machine, setup.versions.join("; "))?;
+    write!(f, "{}, {rounds_in_words}", setup.day)?;
+    if (&setup.machine, &setup.versions) != (&usual.machine, &usual.versions) {
+        write!(f, "; on {}; {}", setup.machine, setup.versions.join("; "))?;
+    }
+    writeln!(f, ".\n")?;
     for command in &record.commands {
         writeln!(f, "- {command}")?;
     }
@@ -147,7 +166,8 @@ fn one_line(text: &str) -> &str {
 pub fn commands(row: &Row, sized: impl Fn(&Load) -> Load, people: u32) -> Vec<String> {
     let typed = |load: &Load, against: &str| {
         let load = sized(load);
-        let people = if load.signed_in { format!(" --people FILE` of {people} people") } else { "`".to_owned() };
+        let people =
+            if load.signed_in { format!(" --people FILE` of {people} people") } else { "`".to_owned() };
         let arguments = load.arguments().join(" ");
         format!("`enfilade-loadtest {arguments} --url URL --pid PID{people}, against {against}")
     };
@@ -156,7 +176,8 @@ pub fn commands(row: &Row, sized: impl Fn(&Load) -> Load, people: u32) -> Vec<St
         How::HalfLoad { search, half } => vec![
             format!("{} (in the first round)", typed(search, "the node")),
             format!("{} at half the rate that was found", typed(half, "the node")),
-            "commits: `enfilade_commit_seconds` of the node's `/metrics` after that run".to_owned(),
+            "commits: `enfilade_commit_seconds` of the node's `/metrics` after that run, interpolated within its buckets"
+                .to_owned(),
         ],
         How::Owner(loads) => {
             let against = "the edge (`--roles edge`), with the PID of the owner (`--roles host`)";
@@ -189,7 +210,6 @@ mod tests {
     use super::super::book::Round;
     use super::super::catalogue::{self, named};
     use super::*;
-    use crate::faults::setup::Setup;
 
     fn book() -> Book {
         let round = |node: f64, floor: f64| Round {
@@ -221,7 +241,8 @@ mod tests {
         for expected in [
             "| ÷ floor | 0.96 | 0.94 – 0.97 | | ≥ 0.95 | met |",
             "| violations | 0 | 0 – 0 | | ≤ 0 | met |",
-            "2026-01-01, 4 rounds, of which 3 count; 2 cores; enfilade 0.1.0.",
+            "- Machine: 2 cores\n- Versions, where a row does not say others: enfilade 0.1.0\n",
+            "2026-01-01, 4 rounds, of which 3 count.",
             "- `enfilade-loadtest run fanout --rooms 1 --members 1000 --rate 50 --warm-up 1s --measure 6s --url URL --pid \
              PID`, against the floor",
             "- Round 4 does not count: node: It was late.\n",
@@ -254,7 +275,11 @@ mod tests {
             assert!(!commands.is_empty(), "{}", row.name);
         }
         let signed_in = commands(&named("storm-signed-in").unwrap(), Load::clone, 3_000);
-        assert!(signed_in[0].ends_with("--people FILE` of 3000 people, against the node"), "{}", signed_in[0]);
+        assert!(
+            signed_in[0].ends_with("--people FILE` of 3000 people, against the node"),
+            "{}",
+            signed_in[0]
+        );
         let pinned = commands(&named("saturated").unwrap(), Load::clone, 0);
         assert!(pinned[2].ends_with("the floor with `--coalesce` on core 0, the load tester on core 1"));
     }
