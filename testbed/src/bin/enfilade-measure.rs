@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use clap::Parser;
 use enfilade_testbed::faults::setup::Setup;
 use enfilade_testbed::measure::book::{Book, Record};
-use enfilade_testbed::measure::catalogue::{self, How, Row};
+use enfilade_testbed::measure::catalogue;
 use enfilade_testbed::measure::judge;
 use enfilade_testbed::measure::play::Player;
 use enfilade_testbed::measure::report::{Page, commands, number};
+use enfilade_testbed::measure::row::{How, Row};
 use enfilade_testbed::measure::stage::{Programs, Stage};
 use enfilade_testbed::program;
 
@@ -125,6 +126,9 @@ async fn measure(cli: &Cli, row: &Row, stage: &mut Stage, book: &mut Book) -> bo
     let rounds = if cli.quick { 1 } else { cli.rounds };
     for number in 1..=rounds {
         let round = player.round().await;
+        if let Some(why) = &round.failed {
+            eprintln!("  round {number} failed: {why}");
+        }
         for reason in &round.invalid {
             eprintln!("  round {number} does not count: {reason}");
         }

@@ -41,6 +41,9 @@ pub struct Round {
     pub violations: u64,
     /// Connections that never came into their room.
     pub lost_joins: u64,
+    /// Why it could not be carried to its end: somebody did not come in, a server ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Why the figures mean nothing, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub invalid: Vec<String>,
@@ -87,7 +90,13 @@ impl Book {
 impl Record {
     /// The rounds whose figures mean something.
     pub fn valid(&self) -> impl Iterator<Item = &Round> {
-        self.rounds.iter().filter(|round| round.invalid.is_empty())
+        self.rounds.iter().filter(|round| round.invalid.is_empty() && round.failed.is_none())
+    }
+
+    /// Whether a round could not be carried to its end. That is never chance: it spoils the row.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.rounds.iter().any(|round| round.failed.is_some())
     }
 }
 

@@ -12,7 +12,7 @@ pub fn quantile(text: &str, name: &str, share: f64) -> Option<f64> {
     for (bound, count) in buckets {
         if count >= wanted && count > below {
             let within = (wanted - below) / (count - below);
-            return bound.is_finite().then(|| from + (bound - from) * within);
+            return bound.is_finite().then_some(from + (bound - from) * within);
         }
         (from, below) = (bound, count);
     }

@@ -5,7 +5,8 @@
 use enfilade_loadtest::median::median;
 
 use super::book::{Book, Record, Round};
-use super::catalogue::{DISORDER, Figure, Line, Row, Target};
+use super::catalogue::DISORDER;
+use super::row::{Figure, Line, Row, Target};
 
 /// A line with what came out.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ fn judge_line(line: &Line, record: &Record) -> Judged {
     let met = |target| value.is_some_and(|value| holds(target, value.median, record));
     let verdict = match line.target {
         None => Verdict::Told,
-        Some(target) if met(target) => Verdict::Met,
+        Some(target) if !record.has_failed() && met(target) => Verdict::Met,
         Some(_) => Verdict::Missed,
     };
     Judged { line: line.name, value, verdict }
@@ -97,13 +98,15 @@ pub fn sum(book: &Book) -> Record {
     let readings = [
         ("sum.violations".to_owned(), count(|round| round.violations)),
         ("sum.lost_joins".to_owned(), count(|round| round.lost_joins)),
+        ("sum.failed".to_owned(), count(|round| u64::from(round.failed.is_some()))),
     ];
     Record { rounds: vec![Round { readings: readings.into(), ..Round::default() }], ..Record::default() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::{Unit, named};
+    use super::super::catalogue::named;
+    use super::super::row::Unit;
     use super::*;
 
     fn round(readings: &[(&str, f64)]) -> Round {
@@ -163,15 +166,25 @@ mod tests {
     }
 
     #[test]
+    fn one_round_that_failed_spoils_the_row() {
+        let line = line(Figure::Of("x"), Some(Target::AtMost(9.0)));
+        let failed = Round { failed: Some("only 4,999 of 5,000 came in".into()), ..Round::default() };
+        let good = || round(&[("x", 2.0)]);
+        let judged = judge_line(&line, &record(vec![good(), failed, good()]));
+        assert_eq!(judged.value, Some(Spread { median: 2.0, min: 2.0, max: 2.0 }));
+        assert_eq!(judged.verdict, Verdict::Missed);
+    }
+
+    #[test]
     fn what_any_row_found_is_found_in_the_sum() {
         let row = named(DISORDER).unwrap();
         let mut book = Book::default();
         book.rows.insert("quiet-100".into(), record(vec![Round::default(), Round::default()]));
         assert!(is_met(&row, &sum(&book)));
-        let bad = Round { violations: 2, lost_joins: 1, ..Round::default() };
+        let bad = Round { violations: 2, lost_joins: 1, failed: Some("x".into()), ..Round::default() };
         book.rows.insert("slow".into(), record(vec![bad]));
         let values = judge(&row, &sum(&book)).into_iter().map(|judged| judged.value.unwrap().median);
-        assert_eq!(values.collect::<Vec<_>>(), [2.0, 1.0]);
+        assert_eq!(values.collect::<Vec<_>>(), [2.0, 1.0, 1.0]);
         assert!(!is_met(&row, &sum(&book)));
     }
 }

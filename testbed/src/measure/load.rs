@@ -116,6 +116,12 @@ impl Load {
         }
     }
 
+    /// How often somebody comes into a room.
+    #[must_use]
+    pub fn joins(&self) -> u64 {
+        self.connections() * if self.kind == "storm" { 2 } else { 1 }
+    }
+
     #[must_use]
     pub fn connections(&self) -> u64 {
         u64::from(self.rooms) * u64::from(self.members)
@@ -175,6 +181,7 @@ mod tests {
     fn a_quick_one_is_the_same_and_small() {
         let quick = Load::run("fanout", 1, 10_000).rate(500.0).signed_in().quick();
         assert_eq!((quick.connections(), quick.rate, quick.signed_in), (20, Some(50.0), true));
-        assert_eq!(Load::run("idle", 1_500, 10).quick().connections(), 40);
+        assert_eq!(Load::run("idle", 1_500, 10).quick().joins(), 40);
+        assert_eq!(Load::run("storm", 1_500, 10).quick().joins(), 80);
     }
 }

@@ -7,9 +7,9 @@ use enfilade_loadtest::result::{RunResult, Verdict};
 use enfilade_loadtest::threshold::Figures as _;
 
 use super::book::Round;
-use super::catalogue::{How, Row, Shot};
 use super::histogram;
 use super::load::{Load, Server, Subject};
+use super::row::{How, Row, Shot};
 use super::stage::{MeasureError, NODE_FLAGS, Opened, Stage};
 use crate::admin;
 use crate::cluster::{Cluster, Network, Plan, Ports, Shape, temporary_folder};
@@ -54,7 +54,7 @@ impl<'a> Player<'a> {
         Self { stage, row, rounds: 0, found: Vec::new() }
     }
 
-    /// The next round. What cannot be measured makes the round invalid.
+    /// The next round.
     pub async fn round(&mut self) -> Round {
         let mut round = Round::default();
         let row = self.row;
@@ -65,9 +65,7 @@ impl<'a> Player<'a> {
             How::Recording => self.recording(&mut round).await,
             How::Sum => Ok(()),
         };
-        if let Err(error) = played {
-            round.invalid.push(error.to_string());
-        }
+        round.failed = played.err().map(|error| error.to_string());
         self.rounds += 1;
         round
     }
@@ -79,7 +77,7 @@ impl<'a> Player<'a> {
             shots.reverse();
         }
         for shot in shots {
-            let load = self.from_last_time(shot.name, &shot.load);
+            let load = self.resumed(shot.name, &shot.load);
             let server = self.stage.open(shot.on, &load).await?;
             let result = self.stage.take(&load, &server).await?;
             self.note(shot.name, shot.on.server, &load, &result, round);
@@ -88,7 +86,7 @@ impl<'a> Player<'a> {
     }
 
     /// A search begins where the last one ended.
-    fn from_last_time(&self, shot: &str, load: &Load) -> Load {
+    fn resumed(&self, shot: &str, load: &Load) -> Load {
         let load = self.stage.sized(load);
         let found = self.found.iter().rev().find(|(name, _)| *name == shot);
         found.map_or(load.clone(), |(_, rate)| load.starting_at(*rate))
@@ -197,7 +195,7 @@ fn absorb(shot: &str, server: Server, load: &Load, result: &RunResult, round: &m
     // What the floor loses is its own affair.
     if server == Server::Node {
         round.violations += result.oracle.total();
-        round.lost_joins += load.connections().saturating_sub(result.count("joined"));
+        round.lost_joins += load.joins().saturating_sub(result.count("joined"));
     }
 }
 

@@ -7,9 +7,10 @@ use std::fmt::{self, Write as _};
 use enfilade_loadtest::report::units;
 
 use super::book::{Book, Record};
-use super::catalogue::{DISORDER, How, Line, Row, Shot, Target, Unit};
+use super::catalogue::DISORDER;
 use super::judge::{self, Judged, Verdict};
 use super::load::{Load, SERVERS_CORE, Server, TESTERS_CORE};
+use super::row::{How, Line, Row, Shot, Target, Unit};
 use super::stage::NODE_FLAGS;
 use crate::faults::setup::Setup;
 
@@ -146,6 +147,9 @@ fn write_how(f: &mut fmt::Formatter<'_>, row: &Row, record: &Record, usual: &Set
     }
     let mut told = String::new();
     for (number, round) in (1..).zip(&record.rounds) {
+        if let Some(why) = &round.failed {
+            writeln!(told, "- Round {number} **failed**: {}", one_line(why))?;
+        }
         for reason in &round.invalid {
             writeln!(told, "- Round {number} does not count: {}", one_line(reason))?;
         }
@@ -243,7 +247,7 @@ mod tests {
             "| violations | 0 | 0 – 0 | | ≤ 0 | met |",
             "- Machine: 2 cores\n- Versions, where a row does not say others: enfilade 0.1.0\n",
             "2026-01-01, 4 rounds, of which 3 count.",
-            "- `enfilade-loadtest run fanout --rooms 1 --members 1000 --rate 50 --warm-up 1s --measure 6s --url URL --pid \
+            "- `enfilade-loadtest run fanout --rooms 1 --members 1000 --rate 50 --warm-up 1s --measure 8s --url URL --pid \
              PID`, against the floor",
             "- Round 4 does not count: node: It was late.\n",
         ] {
