@@ -93,6 +93,8 @@ fn quiet() -> Vec<Row> {
             lines: vec![
                 line("÷ floor", WORK, Unit::Ratio, Some(Target::AtLeast(least))),
                 told("the node", "node.deliveries_per_cpu_second", Unit::PerSecond),
+                told("signal → heard, p99", "node.signal.p99", Unit::Milliseconds),
+                told("the floor's", "floor.signal.p99", Unit::Milliseconds),
             ],
         }
     };

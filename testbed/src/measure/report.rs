@@ -27,7 +27,8 @@ const HEAD: &str = "\
 This page is written by `make measure`. Load tester, servers and the floor share the machine and speak over loopback, so ratios of the same \
 round are worth more than the figures that they are made of. *The floor* is the least that a server can do: one thread, bare epoll, one \
 `write` per message and member. A figure is the median over the rounds; in each round every server was started anew and measured once, the \
-node and the floor in turns.";
+node and the floor in turns. What others reach was measured on a machine of this kind by a load generator that is not part of the project, \
+beside a floor of its own, unless it says *published*.";
 
 const QUICK: &str = "**With small counts, to show that the commands work: the figures say nothing.**";
 
