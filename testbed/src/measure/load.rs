@@ -51,6 +51,9 @@ pub struct Load {
 
 /// How near a search comes.
 const PRECISION: &str = "0.1";
+/// Where a search begins, beside what the last one found. Below it, so that it holds most likely; and no step of a search
+/// away, or it would try the same rates again and find the same, however much what holds has wandered between them.
+const BELOW: f64 = 0.87;
 
 impl Load {
     #[must_use]
@@ -93,11 +96,11 @@ impl Load {
         Self { signed_in: true, ..self }
     }
 
-    /// The same for a search that begins elsewhere; a run is what it is.
+    /// The same for a search that found something the last time; a run is what it is.
     #[must_use]
-    pub fn starting_at(self, rate: f64) -> Self {
+    pub fn after(self, found: f64) -> Self {
         let verb = match self.verb {
-            Verb::Search { .. } => Verb::Search { start: rate },
+            Verb::Search { .. } => Verb::Search { start: found * BELOW },
             Verb::Run => Verb::Run,
         };
         Self { verb, ..self }
@@ -169,11 +172,11 @@ mod tests {
             line(&run),
             "run rooms --rooms 1000 --members 10 --rate 5000 --warm-up 1s --measure 5s --speech ops"
         );
-        assert_eq!(run.clone().starting_at(7.0), run);
-        let search = Load::search("fanout", 1, 1_000, 500.0).starting_at(812.4);
+        assert_eq!(run.clone().after(7.0), run);
+        let search = Load::search("fanout", 1, 1_000, 500.0).after(1_000.0);
         assert_eq!(
             line(&search),
-            "search fanout --rooms 1 --members 1000 --warm-up 1s --measure 3s --start 812 --precision 0.1 --confirm 1"
+            "search fanout --rooms 1 --members 1000 --warm-up 1s --measure 3s --start 870 --precision 0.1 --confirm 1"
         );
     }
 

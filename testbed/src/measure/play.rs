@@ -44,7 +44,7 @@ pub struct Player<'a> {
     stage: &'a mut Stage,
     row: &'a Row,
     rounds: u32,
-    /// What searches found in earlier rounds, by shot: the next one begins there.
+    /// What searches found in earlier rounds, by shot: the next one begins near there.
     found: Vec<(&'static str, f64)>,
 }
 
@@ -85,11 +85,11 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// A search begins where the last one ended.
+    /// A search begins near where the last one ended.
     fn resumed(&self, shot: &str, load: &Load) -> Load {
         let load = self.stage.sized(load);
         let found = self.found.iter().rev().find(|(name, _)| *name == shot);
-        found.map_or(load.clone(), |(_, rate)| load.starting_at(*rate))
+        found.map_or(load.clone(), |(_, rate)| load.after(*rate))
     }
 
     fn note(

@@ -27,8 +27,8 @@ const HEAD: &str = "\
 This page is written by `make measure`. Load tester, servers and the floor share the machine and speak over loopback, so ratios of the same \
 round are worth more than the figures that they are made of. *The floor* is the least that a server can do: one thread, bare epoll, one \
 `write` per message and member. A figure is the median over the rounds; in each round every server was started anew and measured once, the \
-node and the floor in turns. What others reach was measured on a machine of this kind by a load generator that is not part of the project, \
-beside a floor of its own, unless it says *published*.";
+node and the floor in turns. What others reach was measured earlier, on another machine of two cores (Xeon), by a load generator that is not \
+part of the project, unless it says *published*: its ratios are to the floor of those runs, its seconds are of that machine.";
 
 const QUICK: &str = "**With small counts, to show that the commands work: the figures say nothing.**";
 
