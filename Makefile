@@ -140,6 +140,13 @@ bench: ## Benchmark the hot paths, briefly, and print design targets as ratios
 	$(CARGO) bench --quiet -p enfilade-proto -p enfilade-actors -p enfilade-node --bench frames --bench room --bench edge -- --quick
 	@tools/bench-table
 
+# Like faults, it is judged on the release build. It takes three quarters of an hour; ARGS="--only ROW" measures one row anew.
+.PHONY: measure
+measure: web servers ## Measure every target beside the floor; writes docs/measured.md
+	$(CARGO) build --release --quiet -p enfilade-node --bin enfilade -p enfilade-loadtest --bin enfilade-loadtest -p enfilade-testbed --bin enfilade-measure
+	ENFILADE_BIN="$${ENFILADE_BIN:-target/release/enfilade}" ENFILADE_LOADTEST_BIN="$${ENFILADE_LOADTEST_BIN:-target/release/enfilade-loadtest}" \
+	    target/release/enfilade-measure --report docs/measured.md --json docs/measured.json $(ARGS)
+
 .PHONY: bench-instructions
 bench-instructions: bench-tools ## Count instructions of the three hottest ways; BLESS=1 keeps the new counts
 	@BLESS="$(BLESS)" tools/bench-instructions

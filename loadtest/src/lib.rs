@@ -33,7 +33,7 @@ pub mod import;
 pub mod journal;
 pub mod known;
 pub mod latency;
-mod median;
+pub mod median;
 pub mod mix;
 pub mod oracle;
 pub mod probe;

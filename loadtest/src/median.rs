@@ -1,7 +1,8 @@
 //! The median: what several runs say together.
 
 /// The middle one, or the mean of the two in the middle; 0 of nothing.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,

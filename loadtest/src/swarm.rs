@@ -6,7 +6,7 @@
 //! in lines of JSON ([`wire`]).
 //!
 //! The pure parts: [`websocket`], [`plan`], [`mark`], [`said`], [`listener`], [`tally`], [`times`],
-//! [`spread`], [`schedule`], [`rounds`]. The shell around them: `connection`, [`worker`], [`lead`].
+//! [`spread`], [`schedule`], [`rounds`], `settling`. The shell around them: `connection`, [`worker`], [`lead`].
 
 pub mod clock;
 mod connection;
@@ -23,6 +23,7 @@ pub mod rounds;
 pub mod run;
 pub mod said;
 pub mod schedule;
+mod settling;
 pub mod spread;
 pub mod tally;
 pub mod times;

@@ -1,6 +1,7 @@
 //! A whole cluster on this machine: PostgreSQL, NATS, nodes, and HAProxy in front of them, started in that order and ended in
 //! the opposite one.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,10 @@ pub struct Plan {
     pub drain_seconds: u32,
     /// Each node's data folder is a disk of this size. Needs root, and no namespaces of the network.
     pub disk_megabytes: Option<u32>,
+    /// What each node does (`edge`, `host`), one after the other; those that are not named do both.
+    pub roles: Vec<String>,
+    /// Further flags of every node.
+    pub flags: Vec<OsString>,
 }
 
 /// How the nodes belong together.
@@ -217,7 +222,8 @@ impl Cluster {
             data,
             trusted_proxies: host.to_string(),
             wrapper,
-            cluster: self.membership(plan, host)?,
+            flags: plan.flags.clone(),
+            cluster: self.membership(plan, number, host)?,
             name,
         };
         self.nodes.push(Node::new(&plan.binary, &self.logs, settings));
@@ -225,7 +231,12 @@ impl Cluster {
     }
 
     /// Where the next node finds the others, through links of its own if it gets some.
-    fn membership(&mut self, plan: &Plan, host: Ipv4Addr) -> Result<Option<Membership>, ClusterError> {
+    fn membership(
+        &mut self,
+        plan: &Plan,
+        number: usize,
+        host: Ipv4Addr,
+    ) -> Result<Option<Membership>, ClusterError> {
         let (Some(postgres), Some(nats)) = (&self.postgres, &self.nats) else { return Ok(None) };
         let (mut database_url, mut nats_url) = (postgres.url(), nats.url());
         if plan.network != Network::Direct {
@@ -238,7 +249,7 @@ impl Cluster {
             nats_url = through(&nats_url, nats.port(), &links.nats);
             self.links.push(links);
         }
-        let roles = "edge,host".to_owned();
+        let roles = plan.roles.get(number).cloned().unwrap_or_else(|| "edge,host".to_owned());
         Ok(Some(Membership { database_url, nats_url, roles, drain_seconds: plan.drain_seconds }))
     }
 

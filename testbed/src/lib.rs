@@ -2,7 +2,7 @@
 //!
 //! [`process`] starts and ends programs so that none is left behind; [`node`], [`haproxy`], `postgres` and `nats` know one
 //! program each; [`link`] is a TCP proxy that delays, cuts and swallows; [`cluster`] puts them together; [`faults`] breaks
-//! them while people draw, and writes down what that did.
+//! them while people draw, and writes down what that did; [`measure`] measures them beside the least that a server can do.
 //!
 //! Invariant: nothing here is part of the product, and nothing here outlives the process that started it.
 
@@ -13,6 +13,7 @@ pub mod enclosure;
 pub mod faults;
 pub mod haproxy;
 pub mod link;
+pub mod measure;
 pub mod nats;
 pub mod netns;
 pub mod node;

@@ -24,6 +24,8 @@ pub struct NodeSettings {
     pub trusted_proxies: String,
     /// What to put before its command so that it runs in an enclosure.
     pub wrapper: Vec<OsString>,
+    /// Further flags.
+    pub flags: Vec<OsString>,
 }
 
 /// What makes a node one of several.
@@ -54,6 +56,7 @@ impl NodeSettings {
             set("advertise-admin", self.admin.to_string().into());
             set("drain-seconds", cluster.drain_seconds.to_string().into());
         }
+        arguments.extend(self.flags.iter().cloned());
         arguments
     }
 }
@@ -156,6 +159,7 @@ mod tests {
             cluster,
             trusted_proxies: "127.0.0.1".into(),
             wrapper: Vec::new(),
+            flags: vec!["--hubs".into(), "1".into()],
         }
     }
 
@@ -169,7 +173,7 @@ mod tests {
         assert_eq!(
             line(&settings(None)),
             "serve --node-name node-1 --listen 127.0.0.1:8081 --admin-listen 127.0.0.1:9091 --data-dir /data \
-             --trusted-proxies 127.0.0.1 --log-format json"
+             --trusted-proxies 127.0.0.1 --log-format json --hubs 1"
         );
     }
 
@@ -183,7 +187,7 @@ mod tests {
         };
         let line = line(&settings(Some(membership)));
         let told = "--database-url postgres://d --nats-url nats://n --roles edge \
-                    --advertise-admin 127.0.0.1:9091 --drain-seconds 3";
+                    --advertise-admin 127.0.0.1:9091 --drain-seconds 3 --hubs 1";
         assert!(line.ends_with(told), "{line}");
     }
 }

@@ -15,6 +15,7 @@ use super::metrics::{Counters, counters, grown};
 use super::outcome::{Measured, Outcome};
 use super::people::{self, PeopleError};
 use super::plan::{Plan, Room};
+use super::settling::Settling;
 use super::wire::{Command, Job};
 use crate::clock::{MILLISECOND, Micros, SECOND, micros};
 use crate::display::Moment;
@@ -90,12 +91,18 @@ pub async fn run(
         Following::new(generator.moments.clone(), &scenario.thresholds, scenario.speech, clock::now());
     let mut lead = Lead::start(&generator.program, &jobs, subject.pids.clone(), following).await?;
     let started = SystemTime::now();
+    if scenario.kind == Kind::Idle {
+        settle(&mut lead).await?;
+    }
     let before = lead.servers();
     let gathering = clock::now();
     lead.enter("joining", gathering, micros(scenario.ramp.0));
     let inside =
         lead.gather(gathering, micros(scenario.ramp.0), scenario.at_once, scenario.patience.0).await?;
-    lead.listen_until(clock::now() + SETTLE).await?;
+    match scenario.kind {
+        Kind::Idle => settle(&mut lead).await?,
+        _ => lead.listen_until(clock::now() + SETTLE).await?,
+    }
     let mut outcome = Outcome::new(scenario, subject, started);
     outcome.gathered(gathering, inside, before, lead.servers());
     match scenario.kind {
@@ -106,6 +113,18 @@ pub async fn run(
         Kind::Storm => storm(scenario, &mut lead, &mut outcome).await?,
     }
     Ok(outcome.result(&lead))
+}
+
+/// Waits until the servers have given back what they do not need any more: what starting and greeting took would count as
+/// what connections take, or hide it.
+async fn settle(lead: &mut Lead) -> Result<(), LeadError> {
+    let began = clock::now();
+    lead.enter("settling", began, 0);
+    let mut settling = Settling::new(lead.servers().memory, began);
+    while !settling.is_over(lead.servers().memory, clock::now()) {
+        lead.listen_until(clock::now() + SETTLE / 5).await?;
+    }
+    Ok(())
 }
 
 /// Speakers speak, and everybody hears it.

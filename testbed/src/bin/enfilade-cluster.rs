@@ -157,6 +157,8 @@ fn plan(folder: &Path, up: &Up) -> anyhow::Result<Plan> {
         network: Network::Direct,
         drain_seconds: DRAIN_SECONDS,
         disk_megabytes: None,
+        roles: Vec::new(),
+        flags: Vec::new(),
     })
 }
 

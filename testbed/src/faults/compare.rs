@@ -10,10 +10,13 @@ use super::report::{self, Comparison, Figures, Measured};
 use super::trial::{self, Outcome, Stage, Theatre, TrialError};
 use crate::cluster::{Network, Shape};
 
+/// What is called in the table what takes an op until it is acknowledged.
+pub const ACK: &str = "op → on disk and acknowledged";
+
 /// What the load tester measures, and what it is called in the table.
 const CLASSES: [(&str, &str); 6] = [
     ("join", "join → joined"),
-    ("ack", "op → on disk and acknowledged"),
+    ("ack", ACK),
     ("median", "op → visible to the median of the others"),
     ("last", "op → visible to the last of the others"),
     ("signal", "signal → visible to each of the others"),
@@ -77,6 +80,6 @@ mod tests {
         let ack = LatencyResult { corrected, ..LatencyResult::default() };
         let replayed = RunResult { latency: [("ack".to_owned(), ack)].into(), ..RunResult::default() };
         let expected = Spread { count: 7, p50: 1.0, p99: 2.0, max: 3.0 };
-        assert_eq!(latency(&replayed), [("op → on disk and acknowledged".to_owned(), expected)]);
+        assert_eq!(latency(&replayed), [(ACK.to_owned(), expected)]);
     }
 }

@@ -81,6 +81,14 @@ pub struct Measured {
     pub latency: Vec<(String, Spread)>,
 }
 
+impl Measured {
+    /// How long ops took until they were acknowledged.
+    #[must_use]
+    pub fn ack(&self) -> Option<Spread> {
+        self.latency.iter().find(|(name, _)| name == super::compare::ACK).map(|(_, spread)| *spread)
+    }
+}
+
 /// What is wrong with a trial; empty if all held.
 #[must_use]
 pub fn judge(fault: &Fault, outcome: &Outcome) -> Vec<String> {

@@ -104,6 +104,8 @@ impl Theatre {
             network,
             drain_seconds: DRAIN_SECONDS,
             disk_megabytes,
+            roles: Vec::new(),
+            flags: Vec::new(),
         };
         let started = Cluster::start(&plan).await;
         // Its logs tell why.
