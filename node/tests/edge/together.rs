@@ -151,3 +151,20 @@ async fn a_stroke_is_closed_when_its_writer_signals_and_leaves_at_once() {
     ada.send_raw(Message::text(frame.to_string())).await;
     bob.ops_through(Seq(0), Seq(1)).await;
 }
+
+/// The latest per key wins, and stays the latest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_signal_comes_after_what_was_said_in_between() {
+    let node = TestNode::start().await;
+    let board = node.board().await;
+    let (mut ada, mut bob) = (node.member("Ada", &board).await, node.member("Bob", &board).await);
+    let signal =
+        |key: &str, body: u8| json!({"type": "signal", "data": {"room": board.id, "key": key, "body": body}});
+    let said = [signal("pen", 1), signal("cursor", 2), signal("pen", 3)];
+    // In one frame, so that the hub takes them in before it tells of any.
+    ada.send_raw(Message::text(json!(said).to_string())).await;
+    let told = bob.until("signals", |frame| matches!(frame.message, ServerMessage::Signals(_))).await;
+    let ServerMessage::Signals(told) = told.message else { unreachable!() };
+    let told: Vec<_> = told.signals.iter().map(|signal| (&*signal.key, &signal.body)).collect();
+    assert_eq!(told, [("cursor", &json!(2)), ("pen", &json!(3))]);
+}

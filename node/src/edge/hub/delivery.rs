@@ -25,23 +25,23 @@ impl Hub {
             self.flush_at(soon_ms.max(entry.signalled_ms + Pace::Member.tick_ms()), room, Pace::Member);
         }
         let Some(entry) = self.rooms.get_mut(&room) else { return };
-        let full = entry.signals.len() >= SIGNALS;
-        let earlier = entry.signals.iter_mut().find(|it| same_signal(it, &signal));
-        if earlier.is_none() && full {
-            self.figures.signals_dropped.increment(1);
-            return;
+        match entry.signals.iter().position(|it| same_signal(it, &signal)) {
+            // What is newer comes later than what was said in between.
+            Some(earlier) => {
+                self.figures.signals_conflated.increment(1);
+                entry.signals.remove(earlier);
+            }
+            None if entry.signals.len() >= SIGNALS => {
+                self.figures.signals_dropped.increment(1);
+                return;
+            }
+            None => {}
         }
         let sender = self.connections.get_mut(from.key as usize).filter(|connection| connection.id == from);
         if let Some(connection) = sender {
             connection.drew(room, &signal.key);
         }
-        match earlier {
-            Some(earlier) => {
-                self.figures.signals_conflated.increment(1);
-                *earlier = signal;
-            }
-            None => entry.signals.push(signal),
-        }
+        entry.signals.push(signal);
     }
 
     /// Sees to it that the room is flushed then.
