@@ -59,6 +59,8 @@ pub use self::hub::bench;
 
 /// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
 const NOTES: Duration = Duration::from_secs(2);
+/// In so many turns.
+const NOTE_TURNS: u32 = 100;
 
 /// What an edge works with, and what its parts find each other by.
 #[derive(Debug)]
@@ -243,13 +245,23 @@ impl EdgeNode {
     }
 }
 
-/// Compares notes with the owners of all rooms, time and again, until the edge is gone.
+/// Compares notes with the owners of all rooms, time and again, until the edge is gone. Some rooms at a time: thousands at once would
+/// hold up everything else.
 async fn compare_notes(ends: Weak<Ends>) {
     loop {
-        tokio::time::sleep(NOTES).await;
-        let Some(ends) = ends.upgrade() else { return };
-        ends.compare_notes();
-        ends.all_rooms().iter().for_each(|room| room.forget_past());
+        let Some(rooms) = ends.upgrade().map(|ends| ends.lock().keys().copied().collect::<Vec<_>>()) else {
+            return;
+        };
+        let some = rooms.len().div_ceil(NOTE_TURNS as usize).max(1);
+        let mut turns = rooms.chunks(some);
+        for _ in 0..NOTE_TURNS {
+            tokio::time::sleep(NOTES / NOTE_TURNS).await;
+            let Some(ends) = ends.upgrade() else { return };
+            for room in turns.next().into_iter().flatten().filter_map(|id| ends.known_room(*id)) {
+                room.compare_notes();
+                room.forget_past();
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod connections;
 mod delivery;
 mod handle;
 mod meters;
+mod pace;
 mod requests;
 mod rooms;
 mod seats;
@@ -40,8 +41,9 @@ use self::connection::Connection;
 pub(crate) use self::connection::{ConnectionId, Line, Opening};
 use self::handle::Waiting;
 pub(crate) use self::handle::{Command, HubHandle, HubInbox};
+use self::pace::{Pace, Pacer};
 pub(crate) use self::requests::{Later, Taken, error};
-use self::seats::{Pace, Seats};
+use self::seats::Seats;
 use super::mirror::Cursor;
 use super::room::EdgeRoom;
 use super::wheel::Wheel;
@@ -94,13 +96,13 @@ struct HubRoom {
     seats: [Seats; 2],
     /// Signals from here that wait for the next tick; of one client and key only the latest.
     signals: Vec<SignalOut>,
-    signalled_ms: u64,
+    signalled: Pacer,
 }
 
 impl HubRoom {
     fn new(room: Arc<EdgeRoom>, cursor: Cursor) -> Self {
         let seats = [Seats::new(cursor), Seats::new(cursor)];
-        Self { room, seats, signals: Vec::new(), signalled_ms: 0 }
+        Self { room, seats, signals: Vec::new(), signalled: Pacer::default() }
     }
 
     fn is_empty(&self) -> bool {
@@ -231,7 +233,7 @@ impl Hub {
             due: BTreeSet::new(),
             wakes_ms: 0,
             delivered_ms: 0,
-            wheel: Wheel::new(0),
+            wheel: Wheel::new(),
             figures: Figures::new(),
             stopped: false,
         }
@@ -248,8 +250,8 @@ impl Hub {
 
     /// Until when there is nothing to do, unless somebody says otherwise.
     fn sleep_until(&mut self) -> Instant {
-        let second = (self.now_ms() / 1_000 + 1) * 1_000;
-        self.wakes_ms = self.due.first().map_or(second, |(at, _, _)| second.min(*at));
+        let attend_ms = self.wheel.next_ms();
+        self.wakes_ms = self.due.first().map_or(attend_ms, |(at, _, _)| attend_ms.min(*at));
         self.start + Duration::from_millis(self.wakes_ms)
     }
 

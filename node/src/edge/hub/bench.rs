@@ -11,6 +11,7 @@ use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::Offload;
 use enfilade_proto::{ClientId, Codec, DisplayName, Join, RoomId, RoomKind, SignalOut};
 
+use super::pace::Pacer;
 use super::{Desk, Line, Opening};
 use crate::access::Announcer;
 use crate::config::{Config, Partial};
@@ -163,7 +164,7 @@ impl Stage {
         self.desk.with(|hub| {
             hub.delivered_ms = u64::MAX;
             for seats in hub.rooms.values_mut().flat_map(|room| &mut room.seats) {
-                seats.flushed_ms = 0;
+                seats.pacer = Pacer::default();
             }
             hub.look_at_news();
             while hub.deliver_some() {}

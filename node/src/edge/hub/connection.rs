@@ -14,7 +14,8 @@ use metrics::Counter;
 use tokio::net::TcpStream;
 
 use super::meters::Meters;
-use super::seats::{Pace, SeatId};
+use super::pace::Pace;
+use super::seats::SeatId;
 use crate::edge::Slot;
 use crate::edge::inbox::Inbox;
 use crate::edge::outgoing::{Outgoing, Pipe};

@@ -134,12 +134,11 @@ impl Hub {
         everybody.len()
     }
 
-    // ---- once a second ----------------------------------------------------------------------------------------
+    // ---- once in a while ----------------------------------------------------------------------------------------
 
     /// Looks after connections that want attention now.
     pub(super) fn attend(&mut self) {
-        let second = self.now_ms() / 1_000;
-        for who in self.wheel.turn(second) {
+        for who in self.wheel.turn(self.now_ms()) {
             self.attend_to(who);
         }
     }
@@ -175,7 +174,7 @@ impl Hub {
         let silent_at_ms = now_ms + SILENCE_MS.saturating_sub(connection.silent_for(now_ms));
         let next = connection.ping_at_ms.min(silent_at_ms);
         let next = connection.expires_ms.map_or(next, |at| at.min(next));
-        self.wheel.wake_at(next.div_ceil(1_000), who);
+        self.wheel.wake_at(next, who);
     }
 
     /// The heads are those up to which this connection has been sent everything.

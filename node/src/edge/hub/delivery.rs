@@ -6,7 +6,8 @@ use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 use super::connection::SENT_BYTES;
-use super::seats::{Batch, Pace};
+use super::pace::Pace;
+use super::seats::Batch;
 use super::{ConnectionId, Hub};
 use crate::edge::mirror::Want;
 use crate::edge::outgoing::Written;
@@ -22,7 +23,7 @@ impl Hub {
         let soon_ms = self.soon_ms();
         let Some(entry) = self.rooms.get(&room) else { return };
         if entry.signals.is_empty() {
-            self.flush_at(soon_ms.max(entry.signalled_ms + Pace::Member.tick_ms()), room, Pace::Member);
+            self.flush_at(soon_ms.max(entry.signalled.not_before(Pace::Member)), room, Pace::Member);
         }
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         match entry.signals.iter().position(|it| same_signal(it, &signal)) {
@@ -101,14 +102,14 @@ impl Hub {
     /// When the room may be flushed again; nothing while it is being flushed.
     fn not_before(&self, room: RoomId, pace: Pace) -> Option<u64> {
         let seats = &self.rooms.get(&room)?.seats[pace as usize];
-        (!seats.is_flushing()).then(|| seats.flushed_ms + pace.tick_ms())
+        (!seats.is_flushing()).then(|| seats.pacer.not_before(pace))
     }
 
     /// Brings what was signalled here to everybody in the room, unless that was done just now.
     fn send_signals(&mut self, id: RoomId) {
         let now_ms = self.now_ms();
         let Some(entry) = self.rooms.get_mut(&id) else { return };
-        if entry.signals.is_empty() || now_ms < entry.signalled_ms + Pace::Member.tick_ms() {
+        if entry.signals.is_empty() || now_ms < entry.signalled.not_before(Pace::Member) {
             return;
         }
         self.send_signals_at_once(id);
@@ -121,7 +122,7 @@ impl Hub {
             return;
         }
         let signals = std::mem::take(&mut entry.signals);
-        entry.signalled_ms = now_ms;
+        entry.signalled.delivered(Pace::Member, now_ms);
         for signal in signals.iter().filter(|signal| entry.room.owner_hears(&signal.key)) {
             self.ends.cluster.notify(id, Notice::Signal(signal.clone()));
         }
@@ -144,7 +145,7 @@ impl Hub {
         }
         let Some((batch, concerned)) = seats.step(CHUNK) else {
             // From its end on, so that a flush that takes long leaves time for others.
-            seats.flushed_ms = now_ms;
+            seats.pacer.delivered(pace, now_ms);
             return None;
         };
         let (mut looked_at, mut sent, mut sent_bytes) = (1, 0u64, 0u64);

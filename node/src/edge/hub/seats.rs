@@ -11,30 +11,8 @@ use bytes::Bytes;
 use enfilade_proto::Codec;
 
 use super::connection::Line;
+use super::pace::Pacer;
 use crate::edge::mirror::{Cursor, News, Want};
-
-/// How often a busy room is flushed to members, and to those who only look on.
-const MEMBER_TICK_MS: u64 = 16;
-const AUDIENCE_TICK_MS: u64 = 50;
-
-/// Who is told how soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Pace {
-    Member,
-    Audience,
-}
-
-impl Pace {
-    pub(super) const ALL: [Self; 2] = [Self::Member, Self::Audience];
-
-    /// The shortest time between two flushes.
-    pub(super) fn tick_ms(self) -> u64 {
-        match self {
-            Self::Member => MEMBER_TICK_MS,
-            Self::Audience => AUDIENCE_TICK_MS,
-        }
-    }
-}
 
 /// A seat's place, until it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +58,7 @@ pub(super) struct Seats {
     vacant: Vec<u32>,
     /// What has been sent to everybody who is not late, once the flush is over.
     pub(super) cursor: Cursor,
-    pub(super) flushed_ms: u64,
+    pub(super) pacer: Pacer,
     /// Flushes that have begun.
     flushes: u32,
     flush: Option<Flush>,
@@ -88,7 +66,14 @@ pub(super) struct Seats {
 
 impl Seats {
     pub(super) fn new(cursor: Cursor) -> Self {
-        Self { seats: Vec::new(), vacant: Vec::new(), cursor, flushed_ms: 0, flushes: 0, flush: None }
+        Self {
+            seats: Vec::new(),
+            vacant: Vec::new(),
+            cursor,
+            pacer: Pacer::default(),
+            flushes: 0,
+            flush: None,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
