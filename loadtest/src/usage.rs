@@ -48,7 +48,7 @@ pub fn own_cpu() -> Micros {
 /// Bytes that this process has in memory.
 #[must_use]
 pub fn own_memory() -> u64 {
-    memory("self").unwrap_or(0)
+    of(std::process::id()).map_or(0, |usage| usage.memory)
 }
 
 /// The most that this process ever had.
@@ -78,9 +78,20 @@ impl Usage {
 /// What the process `pid` used so far; None if there is none, or it is not for us to know.
 #[must_use]
 pub fn of(pid: u32) -> Option<Usage> {
-    let pid = pid.to_string();
+    let glance = glance(pid)?;
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    // Without leave to look so close, the glance has to do.
+    let memory = smaps.and_then(|smaps| bytes(&smaps, "Anonymous:")).unwrap_or(glance.memory);
+    Some(Usage { memory, ..glance })
+}
+
+/// The same, but for memory that some threads have not told of yet (256 KiB each at most). The process notices nothing of this:
+/// to know its memory exactly, the kernel has to walk all of it, and meanwhile the process gets none.
+#[must_use]
+pub fn glance(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(Usage { cpu: cpu(&stat)?, memory: memory(&pid)? })
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(Usage { cpu: cpu(&stat)?, memory: bytes(&status, "RssAnon:")? })
 }
 
 /// The scheduler counts to the nanosecond, but tells others hundredths of a second.
@@ -90,15 +101,6 @@ fn cpu(stat: &str) -> Option<Micros> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let [user, system] = [11, 12].map(|field| fields.get(field).and_then(|ticks| ticks.parse::<u64>().ok()));
     Some((user? + system?) * TICK)
-}
-
-fn memory(pid: &str) -> Option<u64> {
-    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
-    let status = || fs::read_to_string(format!("/proc/{pid}/status")).ok();
-    smaps
-        .and_then(|smaps| bytes(&smaps, "Anonymous:"))
-        // Without leave to look so close.
-        .or_else(|| bytes(&status()?, "RssAnon:"))
 }
 
 /// The kernel tells kilobytes.

@@ -33,7 +33,7 @@ impl Servers {
     /// Of one that has ended stays what was last seen.
     pub(super) fn look(&mut self) {
         for server in &mut self.servers {
-            let used = usage::of(server.pid);
+            let used = usage::glance(server.pid);
             server.runs = used.is_some();
             if let Some(used) = used {
                 server.take(used);

@@ -309,7 +309,7 @@ impl Lead {
             return;
         }
         self.looked = now;
-        let used = self.servers();
+        let used = self.used(usage::glance);
         let told = self.seconds.entry(now / SECOND).or_default();
         told.server_cpu = told.server_cpu.max(used.cpu);
         told.server_memory = told.server_memory.max(used.memory);
@@ -321,7 +321,11 @@ impl Lead {
     /// What all servers have used so far.
     #[must_use]
     pub fn servers(&self) -> Usage {
-        let all = self.pids.iter().filter_map(|pid| usage::of(*pid));
+        self.used(usage::of)
+    }
+
+    fn used(&self, look: fn(u32) -> Option<Usage>) -> Usage {
+        let all = self.pids.iter().filter_map(|pid| look(*pid));
         all.fold(Usage::default(), |sum, one| Usage {
             cpu: sum.cpu + one.cpu,
             memory: sum.memory + one.memory,
