@@ -48,7 +48,7 @@ pub fn own_cpu() -> Micros {
 /// Bytes that this process has in memory.
 #[must_use]
 pub fn own_memory() -> u64 {
-    of(std::process::id()).map_or(0, |usage| usage.memory)
+    glance(std::process::id()).map_or(0, |usage| usage.memory)
 }
 
 /// The most that this process ever had.
