@@ -24,24 +24,25 @@ pub(super) type Orders = BTreeMap<Incarnation, Vec<Shard>>;
 pub(super) async fn run(cluster: Weak<Inner>, mut orders: watch::Receiver<Orders>) {
     while orders.changed().await.is_ok() {
         let current = orders.borrow_and_update().clone();
-        for (to, shards) in current {
-            for some in shards.chunks(AT_ONCE) {
-                let Some(cluster) = cluster.upgrade() else { return };
-                let pause = match cluster.hand_over(to, some).await {
-                    Ok(()) if cluster.is_draining() => Duration::ZERO,
-                    Ok(()) => PACE,
-                    Err(error) => {
-                        tracing::warn!(%to, error = &error as &dyn std::error::Error, "shards could not be handed over");
-                        RETRY
-                    }
-                };
-                drop(cluster);
-                tokio::time::sleep(pause).await;
-            }
-            // Whatever has changed meanwhile is in the next orders.
+        let some = |(to, shards): (Incarnation, Vec<Shard>)| {
+            shards.chunks(AT_ONCE).map(|some| (to, some.to_vec())).collect::<Vec<_>>()
+        };
+        for (to, shards) in current.into_iter().flat_map(some) {
+            // What was right when it was ordered may be wrong now. Whatever still has to move is in the next orders.
             if orders.has_changed().unwrap_or(true) {
                 break;
             }
+            let Some(cluster) = cluster.upgrade() else { return };
+            let pause = match cluster.hand_over(to, &shards).await {
+                Ok(()) if cluster.is_draining() => Duration::ZERO,
+                Ok(()) => PACE,
+                Err(error) => {
+                    tracing::warn!(%to, error = &error as &dyn std::error::Error, "shards could not be handed over");
+                    RETRY
+                }
+            };
+            drop(cluster);
+            tokio::time::sleep(pause).await;
         }
     }
 }

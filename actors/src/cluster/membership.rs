@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use enfilade_proto::Epoch;
 use enfilade_store::{Incarnation, NodeRow, NodeState, Renewal, Shard, StoreError, View};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::placement::{Plan, candidates, plan};
@@ -22,6 +23,8 @@ const RENEW: Duration = Duration::from_secs(1);
 const SMOOTH_MS: u64 = 2_500;
 /// Looks that are asked for come no closer than this.
 const LOOK: Duration = Duration::from_millis(30);
+/// One that nobody asks for comes after so long.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// How often nodes greet each other, and how long one is silent until it is asked whether it lives.
 const BEAT: Duration = Duration::from_millis(500);
 const SILENT_MS: u64 = 1_500;
@@ -172,21 +175,24 @@ pub(super) async fn renew(cluster: Weak<Inner>) {
     }
 }
 
-/// Looks at the cluster whenever somebody asks for it, until it is gone.
+/// Looks at the cluster whenever somebody asks for it, and now and then in any case, until it is gone: what was overlooked, or handed
+/// over on the strength of what is no longer true, is put right.
 pub(super) async fn look(cluster: Weak<Inner>) {
+    let mut looked = Instant::now();
     loop {
         {
             let Some(cluster) = cluster.upgrade() else { return };
-            let asked = tokio::time::timeout(RENEW, cluster.look.notified()).await;
-            if asked.is_ok()
-                && let Err(error) = cluster.look_around().await
-            {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the cluster's table cannot be reached"
-                );
-                cluster.look.notify_one();
-                tokio::time::sleep(BEAT).await;
+            let asked = tokio::time::timeout(RENEW, cluster.look.notified()).await.is_ok();
+            if asked || looked.elapsed() >= LOOK_ANYWAY {
+                looked = Instant::now();
+                if let Err(error) = cluster.look_around().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the cluster's table cannot be reached"
+                    );
+                    cluster.look.notify_one();
+                    tokio::time::sleep(BEAT).await;
+                }
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -271,7 +277,8 @@ impl Inner {
         }
         metrics::gauge!("enfilade_shards_owned").set(host.owned().len() as f64);
         self.handover.send_if_modified(|orders| {
-            let news = !hand_over.is_empty();
+            // Also if nothing is to be handed over any more: it may be under way.
+            let news = *orders != hand_over;
             *orders = hand_over;
             news
         });
