@@ -59,8 +59,8 @@ pub use self::hub::bench;
 
 /// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
 const NOTES: Duration = Duration::from_secs(2);
-/// In so many turns.
-const NOTE_TURNS: u32 = 100;
+/// In so many turns at most.
+const NOTE_TURNS: usize = 100;
 
 /// What an edge works with, and what its parts find each other by.
 #[derive(Debug)]
@@ -252,10 +252,11 @@ async fn compare_notes(ends: Weak<Ends>) {
         let Some(rooms) = ends.upgrade().map(|ends| ends.lock().keys().copied().collect::<Vec<_>>()) else {
             return;
         };
-        let some = rooms.len().div_ceil(NOTE_TURNS as usize).max(1);
+        let some = rooms.len().div_ceil(NOTE_TURNS).max(1);
         let mut turns = rooms.chunks(some);
-        for _ in 0..NOTE_TURNS {
-            tokio::time::sleep(NOTES / NOTE_TURNS).await;
+        let count = turns.len().max(1);
+        for _ in 0..count {
+            tokio::time::sleep(NOTES / count as u32).await;
             let Some(ends) = ends.upgrade() else { return };
             for room in turns.next().into_iter().flatten().filter_map(|id| ends.known_room(*id)) {
                 room.compare_notes();

@@ -23,7 +23,7 @@ const RENEW: Duration = Duration::from_secs(1);
 const SMOOTH_MS: u64 = 2_500;
 /// Looks that are asked for come no closer than this.
 const LOOK: Duration = Duration::from_millis(30);
-/// One that nobody asks for comes after so long.
+/// One that nobody asks for comes after so long, where there are others.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// How often nodes greet each other, and how long one is silent until it is asked whether it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -183,7 +183,7 @@ pub(super) async fn look(cluster: Weak<Inner>) {
         {
             let Some(cluster) = cluster.upgrade() else { return };
             let asked = tokio::time::timeout(RENEW, cluster.look.notified()).await.is_ok();
-            if asked || looked.elapsed() >= LOOK_ANYWAY {
+            if asked || (looked.elapsed() >= LOOK_ANYWAY && cluster.lock().members.nodes.len() > 1) {
                 looked = Instant::now();
                 if let Err(error) = cluster.look_around().await {
                     tracing::warn!(
