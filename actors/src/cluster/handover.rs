@@ -20,6 +20,13 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What is to go where. Renewed with every look at the cluster.
 pub(super) type Orders = BTreeMap<Incarnation, Vec<Shard>>;
 
+/// Takes new orders in. Returns whether there is something to do about them: to begin, to try again what failed, or to stop.
+pub(super) fn renew(orders: &mut Orders, planned: Orders) -> bool {
+    let news = !(orders.is_empty() && planned.is_empty());
+    *orders = planned;
+    news
+}
+
 /// Carries out the latest orders until the cluster is gone.
 pub(super) async fn run(cluster: Weak<Inner>, mut orders: watch::Receiver<Orders>) {
     while orders.changed().await.is_ok() {
@@ -70,5 +77,28 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn orders_that_failed_are_given_again_and_those_that_are_over_are_stopped() {
+        let some = || {
+            Orders::from([(
+                Incarnation(Uuid::from_u128(1)),
+                vec![Shard::of_user(enfilade_proto::UserId(Uuid::from_u128(2)))],
+            )])
+        };
+        let mut orders = Orders::new();
+        assert!(!renew(&mut orders, Orders::new()), "nothing is to be done");
+        assert!(renew(&mut orders, some()));
+        assert!(renew(&mut orders, some()), "they were not carried out");
+        assert!(renew(&mut orders, Orders::new()), "they may be under way");
+        assert!(orders.is_empty());
     }
 }

@@ -12,8 +12,8 @@ use enfilade_proto::Epoch;
 use enfilade_store::{Incarnation, NodeRow, NodeState, Renewal, Shard, StoreError, View};
 use tokio::time::Instant;
 
-use super::Inner;
 use super::placement::{Plan, candidates, plan};
+use super::{Inner, handover};
 use crate::bus::Message;
 
 /// How long a node counts as alive after it said so, and how often it says so.
@@ -276,12 +276,7 @@ impl Inner {
             }
         }
         metrics::gauge!("enfilade_shards_owned").set(host.owned().len() as f64);
-        self.handover.send_if_modified(|orders| {
-            // Also if nothing is to be handed over any more: it may be under way.
-            let news = *orders != hand_over;
-            *orders = hand_over;
-            news
-        });
+        self.handover.send_if_modified(|orders| handover::renew(orders, hand_over));
         Ok(())
     }
 

@@ -181,6 +181,7 @@ pub(crate) fn start(index: usize, ends: Arc<Ends>, inbox: HubInbox) -> io::Resul
             // Their sockets close with the last task that holds them.
             local.block_on(&runtime, async { desk.abandon() });
             drop(local);
+            // The thread is the hub's alone.
             std::thread::sleep(RESTART);
         }
     };
