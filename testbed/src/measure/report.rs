@@ -108,7 +108,7 @@ fn wanted(target: Target, line: &Line, row: &Row) -> String {
         Target::AtMost(most) => format!("≤ {}", number(most, line.unit)),
         Target::WithinNoiseOf(reading) => {
             let noise = row.lines.iter().find(|line| line.figure.readings().eq([reading]));
-            format!("≤ highest of “{}”", noise.map_or(reading, |line| line.name))
+            format!("≤ 1, or highest of “{}”", noise.map_or(reading, |line| line.name))
         }
     }
 }

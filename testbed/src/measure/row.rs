@@ -75,7 +75,7 @@ pub enum Unit {
 pub enum Target {
     AtLeast(f64),
     AtMost(f64),
-    /// No more than the highest of the readings of this name: those of runs in which nothing was done.
+    /// A ratio, unchanged: no more than 1, or than the highest of the readings of this name, those of runs in which nothing was done.
     WithinNoiseOf(&'static str),
 }
 
