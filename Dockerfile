@@ -17,7 +17,8 @@ ENV CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_STRIP=symbols
 COPY . .
 COPY --from=page /src/web/app/dist web/app/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p enfilade-node --bin enfilade && cp target/release/enfilade /enfilade
+    cargo build --release --locked -p enfilade-node --bin enfilade -p enfilade-loadtest --bin enfilade-loadtest && \
+    cp target/release/enfilade target/release/enfilade-loadtest /
 # The data folder, to be owned by whom the node runs as.
 RUN mkdir /data
 
@@ -25,11 +26,25 @@ RUN mkdir /data
 FROM busybox:1.37-musl AS busybox
 
 FROM gcr.io/distroless/cc-debian12:nonroot
+# Whoever lists what is in the image finds where it is from: --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date -u +%FT%TZ)
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Enfilade" \
       org.opencontainers.image.description="Realtime rooms for people who draw, write and talk together" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.url="https://github.com/enfilade/enfilade" \
+      org.opencontainers.image.source="https://github.com/enfilade/enfilade" \
+      org.opencontainers.image.documentation="https://github.com/enfilade/enfilade/blob/main/README.md" \
+      org.opencontainers.image.vendor="Enfilade" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 COPY --from=busybox /bin/busybox /usr/bin/wget
 COPY --from=binary /enfilade /usr/bin/enfilade
+# `helm test`, and whoever wants to know what their cluster can bear.
+COPY --from=binary /enfilade-loadtest /usr/bin/enfilade-loadtest
 COPY --from=binary --chown=65532:65532 /data /data
 ENV ENFILADE_LISTEN=0.0.0.0:8080 \
     ENFILADE_ADMIN_LISTEN=0.0.0.0:9090 \

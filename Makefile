@@ -61,7 +61,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 # ---- check and test ---------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check test-rust test-web test-python test-browser faults-short ## Run every check and every test
+test: check test-rust test-web test-python test-chart test-browser faults-short ## Run every check and every test
 	@echo "everything passed"
 
 .PHONY: check
@@ -99,6 +99,18 @@ $(PYTHON): proto/tests/python/requirements.txt
 	python3 -m venv $(TOOLS)/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+.PHONY: test-chart
+test-chart: chart-tools ## The Helm chart, the manifests, the alerts and the dashboard
+	cd helm/tests && PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/chart/bin/python -m unittest -v
+
+.PHONY: chart
+chart: chart-tools ## Write what is made from the chart: its README's table, the dashboard, k8s/
+	PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/chart/bin/python tools/chart
+
+.PHONY: chart-tools
+chart-tools:
+	@tools/chart-tools
 
 # A seed decides everything that happens in a simulation: SEED shows one run, SEEDS (from FROM on) judges as many.
 .PHONY: simulate
@@ -168,9 +180,10 @@ fix: web/node_modules/.package-lock.json ## Format, and apply what clippy knows 
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 .PHONY: bless
-bless: ## Write golden files anew: vectors, protocol tables, OpenAPI
+bless: ## Write golden files anew: vectors, protocol tables, OpenAPI, the page of metrics
 	BLESS=1 $(CARGO) test -p enfilade-proto --test vectors --test protocol_page
 	BLESS=1 $(CARGO) test -p enfilade-node --test http document
+	BLESS=1 $(CARGO) test -p enfilade-node --lib catalogue
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)

@@ -5,10 +5,11 @@
 //! node pays for one commit per hundreds of ops.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
+
+use crate::stopwatch::Stopwatch;
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
 /// let in.
@@ -52,9 +53,9 @@ impl Committers {
     /// Starts `count` committers (at least one).
     #[must_use]
     pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize) -> Self {
-        let start = |_| {
+        let start = |index: usize| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            tokio::spawn(run(log.clone(), writer, requests));
+            tokio::spawn(run(log.clone(), writer, index, requests));
             queue
         };
         Self { queues: (0..count.max(1)).map(start).collect() }
@@ -70,7 +71,13 @@ impl Committers {
     }
 }
 
-async fn run(log: Arc<dyn RoomLog>, writer: Incarnation, mut requests: mpsc::Receiver<CommitRequest>) {
+async fn run(
+    log: Arc<dyn RoomLog>,
+    writer: Incarnation,
+    index: usize,
+    mut requests: mpsc::Receiver<CommitRequest>,
+) {
+    let waiting = metrics::gauge!("enfilade_commits_waiting", "committer" => index.to_string());
     while let Some(first) = requests.recv().await {
         let mut bytes = first.batch.ops.len();
         let mut taken = vec![first];
@@ -79,6 +86,7 @@ async fn run(log: Arc<dyn RoomLog>, writer: Incarnation, mut requests: mpsc::Rec
             bytes += next.batch.ops.len();
             taken.push(next);
         }
+        waiting.set(requests.len() as f64);
         commit(&*log, writer, taken).await;
     }
 }
@@ -87,10 +95,9 @@ async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
-    #[expect(clippy::disallowed_methods, reason = "measured, not decided upon")]
-    let start = std::time::Instant::now();
+    let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
-    record(start.elapsed(), batches.len(), ops, &result);
+    record(watch, batches.len(), ops, &result);
     match result {
         Ok(outcomes) => {
             for (done, outcome) in waiting.into_iter().zip(outcomes) {
@@ -113,10 +120,12 @@ async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest
     }
 }
 
-fn record(elapsed: Duration, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
     let outcome = if result.is_ok() { "ok" } else { "error" };
+    let fenced = result.iter().flatten().filter(|outcome| **outcome == Outcome::Fenced).count();
+    metrics::counter!("enfilade_fences_total").increment(fenced as u64);
     metrics::counter!("enfilade_commits_total", "outcome" => outcome).increment(1);
-    metrics::histogram!("enfilade_commit_seconds").record(elapsed.as_secs_f64());
+    metrics::histogram!("enfilade_commit_seconds").record(watch.seconds());
     metrics::histogram!("enfilade_commit_batches").record(batches as f64);
     metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
 }

@@ -16,7 +16,9 @@ mod reply;
 pub mod room;
 mod room_actor;
 pub mod session;
+mod stopwatch;
 
 pub use fingerprint::Fingerprint;
 pub use refusal::Refusal;
 pub use reply::Reply;
+pub use stopwatch::Stopwatch;

@@ -18,6 +18,7 @@ use crate::host::Deps;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
+use crate::stopwatch::Stopwatch;
 
 /// How many bytes of log are read at a time while a room wakes up.
 const READ_BYTES: usize = 4 << 20;
@@ -318,7 +319,7 @@ impl RoomState {
     fn write_checkpoint(&self, myself: ActorRef<RoomMessage>, seq: Seq, parts: CheckpointParts) {
         let (room, epoch, deps) = (self.id, self.epoch, self.deps.clone());
         tokio::spawn(async move {
-            let at_ms = deps.clock.now_ms();
+            let (at_ms, watch) = (deps.clock.now_ms(), Stopwatch::start());
             let written = match deps.offload.run(move || parts.write()).await {
                 Ok(body) => {
                     let bytes = body.len() as u64;
@@ -328,6 +329,9 @@ impl RoomState {
                 }
                 Err(error) => Err(error.to_string()),
             };
+            let outcome = if written.is_ok() { "ok" } else { "error" };
+            metrics::counter!("enfilade_checkpoints_total", "outcome" => outcome).increment(1);
+            metrics::histogram!("enfilade_checkpoint_seconds").record(watch.seconds());
             if let Err(error) = &written {
                 tracing::warn!(%room, %seq, error, "the checkpoint could not be written; the log has everything");
             }

@@ -1,54 +1,92 @@
 //! The operators' port: whether the node lives and is ready, what it measures, and a look at its rooms.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use enfilade_actors::cluster::Cluster;
 use enfilade_actors::host::Host;
-use enfilade_proto::{RoomId, Seq};
-use enfilade_store::{NodeRow, RoomLog};
+use enfilade_proto::RoomId;
+use enfilade_store::NodeRow;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::api::PeerAddr;
 use crate::drain::Drain;
 use crate::probe::INCARNATION;
+use crate::secret::Secret;
+use crate::telemetry::Vitals;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) cluster: Cluster,
     /// None: no rooms run here.
     pub(crate) host: Option<Host>,
-    pub(crate) log: Arc<dyn RoomLog>,
+    pub(crate) vitals: Vitals,
     pub(crate) metrics: Option<PrometheusHandle>,
-    /// Whether new work is welcome.
-    pub(crate) ready: Arc<AtomicBool>,
     pub(crate) drain: Arc<Drain>,
+    /// What operators have to know. None: whoever is on this machine is one.
+    pub(crate) token: Secret,
 }
 
-/// How long the database may take to say that it is there.
-const DATABASE: Duration = Duration::from_secs(2);
-
 pub(crate) fn router(admin: Admin) -> Router {
+    let operators = Router::new()
+        .route("/admin/cluster", get(cluster))
+        .route("/admin/drain", post(drain))
+        .route("/admin/rooms/{room}", get(inspect))
+        .route("/admin/rooms/{room}/restart", post(restart))
+        .route("/admin/rooms/{room}/release", post(release))
+        .route_layer(from_fn_with_state(admin.clone(), only_operators));
     Router::new()
         .route("/livez", get(livez))
         // The port is opened when the node has started.
         .route("/startupz", get(async || "started\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/admin/cluster", get(cluster))
-        .route("/admin/drain", post(drain))
-        .route("/admin/rooms/{room}", get(inspect))
-        .route("/admin/rooms/{room}/restart", post(restart))
-        .route("/admin/rooms/{room}/release", post(release))
+        .merge(operators)
         .with_state(admin)
+}
+
+/// Lets operators through, and notes what they do.
+async fn only_operators(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
+    let said = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let refusal = if admin.token.is_none() {
+        let here = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        (!here).then_some((
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "without admin_token only this machine is answered",
+        ))
+    } else {
+        let known =
+            said.and_then(|said| said.strip_prefix("Bearer ")).is_some_and(|token| admin.token.is(token));
+        (!known).then_some((
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Authorization: Bearer, with the admin_token",
+        ))
+    };
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match refusal {
+        None => next.run(request).await,
+        Some((status, code, message)) => {
+            (status, Json(json!({ "code": code, "message": message }))).into_response()
+        }
+    };
+    // What only looks changes nothing.
+    if method != Method::GET || refusal.is_some() {
+        let peer = peer.map(|peer| peer.to_string());
+        tracing::warn!(target: "enfilade::audit", %method, path, peer, status = response.status().as_u16(), "an operator's request");
+    }
+    response
 }
 
 /// Says who it is, because others ask: a process that was started anew at this address is not the one before.
@@ -88,26 +126,20 @@ struct Draining {
 
 /// Moves everything that is here to other nodes; the process goes on. With `wait` it answers when that is done.
 async fn drain(State(admin): State<Admin>, Query(Draining { wait }): Query<Draining>) -> StatusCode {
-    tracing::warn!("an operator drains the node");
     let drain = admin.drain.clone();
     let leaving = tokio::spawn(async move { drain.run().await });
     if wait && leaving.await.is_ok() { StatusCode::OK } else { StatusCode::ACCEPTED }
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    if !admin.ready.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
-    }
-    // Any read will do; there is no such room.
-    let read = admin.log.read(RoomId(Uuid::nil()), Seq(0), 1);
-    match tokio::time::timeout(DATABASE, read).await {
-        Ok(Ok(_)) => "ready\n".into_response(),
-        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    match admin.vitals.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
+    admin.vitals.look(admin.drain.has_begun());
     admin.metrics.map(|metrics| metrics.render()).ok_or(StatusCode::NOT_FOUND).into_response()
 }
 
@@ -124,7 +156,6 @@ async fn inspect(State(admin): State<Admin>, Path(room): Path<Uuid>) -> Response
 
 /// Ends the room's actor as a fault would. It starts anew from checkpoint and log; its members notice nothing.
 async fn restart(State(admin): State<Admin>, Path(room): Path<Uuid>) -> StatusCode {
-    tracing::warn!(%room, "an operator restarts the room");
     if let Some(host) = &admin.host {
         host.kill(RoomId(room));
     }
@@ -133,7 +164,6 @@ async fn restart(State(admin): State<Admin>, Path(room): Path<Uuid>) -> StatusCo
 
 /// Gives a room that was set aside another chance.
 async fn release(State(admin): State<Admin>, Path(room): Path<Uuid>) -> StatusCode {
-    tracing::warn!(%room, "an operator releases the room");
     if let Some(host) = &admin.host {
         host.release(RoomId(room));
     }

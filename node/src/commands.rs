@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use enfilade_store::DatabaseUrl;
 use enfilade_store::migrate::{self, State, Step};
@@ -15,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Partial};
 use crate::node::Node;
-use crate::telemetry;
+use crate::{secret, telemetry};
 
 /// Realtime rooms for people who draw, write and talk together.
 #[derive(Parser)]
@@ -101,7 +102,9 @@ impl Settings {
 #[must_use]
 pub fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
-    let result = Cli::from_arg_matches(&matches).map_err(Into::into).and_then(|cli| run(cli, &matches));
+    let result = refuse_secrets_in_flags(&matches)
+        .and_then(|()| Ok(Cli::from_arg_matches(&matches)?))
+        .and_then(|cli| run(cli, &matches));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -109,6 +112,26 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Everybody on a machine sees the flags of its processes.
+fn refuse_secrets_in_flags(matches: &ArgMatches) -> anyhow::Result<()> {
+    let flag = |name: &str| -> Option<String> {
+        let given = matches.try_contains_id(name).is_ok()
+            && matches.value_source(name) == Some(ValueSource::CommandLine);
+        let value = given.then(|| matches.get_raw(name)).flatten()?.next()?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    let token = flag("admin_token").filter(|token| secret::is_said(token)).map(|_| "admin_token");
+    let has_password = |name: &&str| flag(name).is_some_and(|url| secret::without_passwords(&url) != url);
+    let url = || ["database_url", "nats_url"].into_iter().find(has_password);
+    if let Some(name) = token.or_else(url) {
+        let variable = format!("ENFILADE_{}", name.to_uppercase());
+        anyhow::bail!(
+            "{name}: a secret in a flag is seen by everybody on this machine; put it into {variable}, or into a file and say @FILE"
+        );
+    }
+    matches.subcommand().map_or(Ok(()), |(_, matches)| refuse_secrets_in_flags(matches))
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
@@ -190,6 +213,7 @@ fn print(steps: &[Step], nothing: &str) {
             State::Pending => "pending",
             State::Dirty => "dirty: it began and did not end",
             State::Changed => "changed: not the one that was applied",
+            State::Newer => "applied by a newer version, this one can go on",
             State::Unknown => "unknown: applied by a newer version",
         };
         println!("{:04}  {:<16}  {state}", step.version, step.name);

@@ -10,6 +10,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use serde::{Deserialize, Serialize};
 
+use crate::secret::{self, Secret};
+
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $env:literal;)*) => {
         /// Settings as one source gives them: each may be absent.
@@ -48,21 +50,29 @@ settings! {
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "ENFILADE_LISTEN";
     /// Where operators come in: /livez, /readyz, /startupz, /metrics and /admin. Not for the internet [default: 127.0.0.1:9090]
     admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9090)), "ENFILADE_ADMIN_LISTEN";
+    /// What /admin asks for, as Authorization: Bearer; @FILE reads it from a file. Without, /admin answers to this machine alone
+    /// [default: none]
+    admin_token: Secret = Secret::default(), "ENFILADE_ADMIN_TOKEN";
     /// The folder of the database [default: ./data]
     data_dir: PathBuf = PathBuf::from("data"), "ENFILADE_DATA_DIR";
     /// What operators call this node [default: the address of its operators' port]
     node_name: String = String::new(), "ENFILADE_NODE_NAME";
     /// What this node does: edge (people connect to it), host (rooms run on it), or both [default: edge,host]
     roles: Roles = Roles::default(), "ENFILADE_ROLES";
-    /// The NATS servers by which nodes talk, as nats://host:port, separated by commas [default: none, the node is alone]
+    /// The NATS servers by which nodes talk, as nats://host:port or tls://host:port, separated by commas; @FILE reads them from a file
+    /// [default: none, the node is alone]
     nats_url: String = String::new(), "ENFILADE_NATS_URL";
+    /// A file with the credentials for NATS: a JWT and its seed, as `nsc` makes it [default: none]
+    nats_credentials: PathBuf = PathBuf::new(), "ENFILADE_NATS_CREDENTIALS";
+    /// A file with PEM certificates of authorities to trust about NATS, instead of the system's [default: the system's]
+    nats_root_certificates: PathBuf = PathBuf::new(), "ENFILADE_NATS_ROOT_CERTIFICATES";
     /// The name of the cluster; clusters of different names can share a NATS [default: enfilade]
     cluster_name: String = "enfilade".to_owned(), "ENFILADE_CLUSTER_NAME";
     /// Where other nodes reach this one's operators' port, as host:port [default: the address of that port]
     advertise_admin: String = String::new(), "ENFILADE_ADVERTISE_ADMIN";
     /// Seconds over which people are told to move to other nodes when this one is drained [default: 20]
     drain_seconds: u64 = 20, "ENFILADE_DRAIN_SECONDS";
-    /// The database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME [default: enfilade.db in the data folder]
+    /// The database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME; @FILE reads that from a file [default: enfilade.db in the data folder]
     database_url: String = String::new(), "ENFILADE_DATABASE_URL";
     /// The address of the service as people see it, for links [default: taken from each request]
     public_url: String = String::new(), "ENFILADE_PUBLIC_URL";
@@ -92,7 +102,7 @@ settings! {
 
 impl Config {
     /// # Errors
-    /// When the file cannot be read, or has a key or value that is not known.
+    /// When the file cannot be read, or has a key or value that is not known; when the file of a secret cannot be read.
     pub fn load(given: Partial, file: Option<&Path>) -> anyhow::Result<(Self, Partial)> {
         let file = match file {
             Some(path) => {
@@ -103,6 +113,9 @@ impl Config {
             None => Partial::default(),
         };
         let mut config = Self::resolve(given, file.clone());
+        config.admin_token = config.admin_token.read().context("read the file of admin_token")?;
+        config.database_url = secret::read(config.database_url).context("read the file of database_url")?;
+        config.nats_url = secret::read(config.nats_url).context("read the file of nats_url")?;
         if config.database_url.is_empty() {
             config.database_url = format!("sqlite:{}", config.data_dir.join("enfilade.db").display());
         }
@@ -113,6 +126,8 @@ impl Config {
     #[must_use]
     pub fn describe(&self, matches: &ArgMatches, file: &Partial) -> String {
         let lines = self.lines(matches, file);
+        let lines: Vec<_> =
+            lines.into_iter().map(|(line, origin)| (secret::without_passwords(&line), origin)).collect();
         let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
         lines.iter().map(|(line, origin)| format!("{line:width$}  # {origin}\n")).collect()
     }

@@ -27,6 +27,7 @@ pub(crate) struct Drain {
     pub(crate) ready: Arc<AtomicBool>,
     /// Over how long people are told to move.
     pub(crate) spread: Duration,
+    pub(crate) begun: AtomicBool,
     pub(crate) done: OnceCell<()>,
 }
 
@@ -36,7 +37,12 @@ impl Drain {
         self.done.get_or_init(|| self.leave()).await;
     }
 
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     async fn leave(&self) {
+        self.begun.store(true, Ordering::Relaxed);
         self.ready.store(false, Ordering::Relaxed);
         let clean = self.cluster.drain(SHARDS).await;
         if !clean {

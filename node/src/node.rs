@@ -2,6 +2,7 @@
 //! several in one process on ports of their own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +38,7 @@ use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
 use crate::probe::{TcpProbe, advertised};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
+use crate::telemetry::Vitals;
 
 /// How long a request may take, its body included.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -164,15 +166,27 @@ impl Node {
             edge: edge.clone(),
             ready: ready.clone(),
             spread: Duration::from_secs(config.drain_seconds),
+            begun: AtomicBool::new(false),
             done: OnceCell::new(),
         });
+        let vitals = Vitals {
+            cluster: cluster.clone(),
+            log: store.log.clone(),
+            ready: ready.clone(),
+            disk: match config.database_url.parse()? {
+                DatabaseUrl::Sqlite(path) => path.parent().map(Path::to_path_buf),
+                DatabaseUrl::Postgres(_) => None,
+            },
+            max_connections: config.max_connections,
+        };
+        tasks.push(tokio::spawn(vitals.clone().watch()));
         let admin_state = Admin {
             cluster: cluster.clone(),
             host: host.clone(),
-            log: store.log.clone(),
+            vitals,
             metrics,
-            ready: ready.clone(),
             drain: drain.clone(),
+            token: config.admin_token.clone(),
         };
         let admin_http = Http::new(admin::router(admin_state), stop_admin.clone());
         tracing::info!(?address, %admin_address, node = %me, roles = %config.roles, "the node serves");
@@ -256,8 +270,9 @@ async fn connect(config: &Config, me: Incarnation) -> Result<Option<Arc<NatsBus>
     let options = NatsOptions {
         url: config.nats_url.clone(),
         cluster: config.cluster_name.clone(),
-        credentials: None,
-        root_certificates: None,
+        credentials: Some(config.nats_credentials.clone()).filter(|file| !file.as_os_str().is_empty()),
+        root_certificates: Some(config.nats_root_certificates.clone())
+            .filter(|file| !file.as_os_str().is_empty()),
     };
     Ok(Some(Arc::new(NatsBus::connect(me, &options).await?)))
 }

@@ -78,6 +78,26 @@ fn config_shows_every_setting_and_where_it_comes_from() {
 }
 
 #[test]
+fn secrets_are_not_said_in_flags_and_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for flags in [
+        ["--admin-token", "open sesame"],
+        ["--database-url", "postgres://ada:lovelace@nowhere/x"],
+        ["--nats-url", "nats://ada:lovelace@nowhere"],
+    ] {
+        let output = enfilade(&folder, &[&["config"][..], &flags].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("a secret in a flag"), "{error}");
+    }
+    let file = folder.path().join("url");
+    std::fs::write(&file, "postgres://ada:lovelace@nowhere/x\n").unwrap();
+    let shown = said(&enfilade(&folder, &["config", "--database-url", &format!("@{}", file.display())]));
+    assert!(shown.contains("postgres://ada:…@nowhere/x"), "{shown}");
+    let output = enfilade(&folder, &["config", "--admin-token", "@/there/is/no/such/file"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("admin_token"));
+}
+
+#[test]
 fn what_is_on_record_is_exported_whole() {
     let folder = tempfile::tempdir().unwrap();
     enfilade(&folder, &["seed", "--boards", "2", "--password", "a long password"]);

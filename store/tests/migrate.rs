@@ -314,6 +314,29 @@ async fn a_schema_that_is_not_ours_is_left_alone() {
     }
 }
 
+/// While an upgrade is under way, a node of the version before may have to start again.
+#[tokio::test]
+async fn a_newer_schema_that_is_meant_for_this_program_too_is_worked_with() {
+    let place = Place::new();
+    migrate::up(&place.url(), None).await.unwrap();
+    place
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (99, 'time travel; since 6', true, X'00', 1)",
+        )
+        .await;
+    assert_eq!(migrate::up(&place.url(), None).await.unwrap(), []);
+    let status = migrate::status(&place.url()).await.unwrap();
+    assert_eq!(status.last().unwrap().state, State::Newer);
+    let undone = migrate::down(&place.url(), None).await;
+    assert!(matches!(undone, Err(MigrateError::Unknown(99))), "only who made it can undo it: {undone:?}");
+    for migrate in [false, true] {
+        let options = SqliteOptions { migrate, ..SqliteOptions::default() };
+        Sqlite::open(place.path(), options).await.unwrap().close().await;
+    }
+    place.fill().await;
+}
+
 #[tokio::test]
 async fn nothing_is_migrated_under_a_running_server() {
     let place = Place::new();

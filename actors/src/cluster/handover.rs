@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::bus::Message;
+use crate::stopwatch::Stopwatch;
 
 /// Shards that move together.
 const AT_ONCE: usize = 32;
@@ -57,6 +58,7 @@ pub(super) async fn run(cluster: Weak<Inner>, mut orders: watch::Receiver<Orders
 impl Inner {
     async fn hand_over(&self, to: Incarnation, shards: &[Shard]) -> Result<(), StoreError> {
         let Some(host) = &self.host else { return Ok(()) };
+        let watch = Stopwatch::start();
         host.give_up(shards).await;
         match self.ownership.hand_over(self.me(), to, shards).await {
             Ok(moved) => {
@@ -65,6 +67,7 @@ impl Inner {
                 self.bus.broadcast(Message::Moved { shards: moved.clone(), to });
                 self.shards_moved(&moved, to);
                 metrics::counter!("enfilade_shards_handed_over_total").increment(moved.len() as u64);
+                metrics::histogram!("enfilade_handover_seconds").record(watch.seconds());
                 if moved.len() < shards.len() {
                     self.look.notify_one();
                 }

@@ -29,9 +29,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use enfilade_actors::Stopwatch;
 use enfilade_proto::{CloseCode, RoomId, SignalOut};
 use futures_util::FutureExt as _;
-use metrics::Counter;
+use metrics::{Counter, Histogram};
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -122,6 +123,10 @@ struct Figures {
     signals: Counter,
     signals_conflated: Counter,
     signals_dropped: Counter,
+    joins: Counter,
+    ops_accepted: Counter,
+    ops_refused: Counter,
+    op_ack: Histogram,
 }
 
 impl Figures {
@@ -132,6 +137,19 @@ impl Figures {
             signals: metrics::counter!("enfilade_signals_total"),
             signals_conflated: metrics::counter!("enfilade_signals_conflated_total"),
             signals_dropped: metrics::counter!("enfilade_signals_dropped_total"),
+            joins: metrics::counter!("enfilade_joins_total"),
+            ops_accepted: metrics::counter!("enfilade_ops_total", "outcome" => "accepted"),
+            ops_refused: metrics::counter!("enfilade_ops_total", "outcome" => "refused"),
+            op_ack: metrics::histogram!("enfilade_op_ack_seconds"),
+        }
+    }
+
+    fn op_answered(&self, accepted: bool, watch: Stopwatch) {
+        if accepted {
+            self.ops_accepted.increment(1);
+            self.op_ack.record(watch.seconds());
+        } else {
+            self.ops_refused.increment(1);
         }
     }
 }

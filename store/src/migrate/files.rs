@@ -14,6 +14,7 @@ struct Sql {
 
 struct Files {
     version: i64,
+    /// What the database notes: what it is about, and [`SINCE`] whose programs can work with the schema after it.
     name: &'static str,
     sqlite: Sql,
     postgres: Sql,
@@ -54,6 +55,17 @@ pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 pub(super) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| migrator(|files| &files.sqlite));
 pub(super) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| migrator(|files| &files.postgres));
 
+/// What stands in a migration's name before the newest version that a program has to know to be able to work with the schema after it.
+/// The first six are older than this note.
+const SINCE: &str = "; since ";
+
+/// Whether this program can work with the schema after a migration of that name, which a newer program applied.
+pub(super) fn is_for_us(name: &str) -> bool {
+    name.rsplit_once(SINCE)
+        .and_then(|(_, since)| since.parse().ok())
+        .is_some_and(|since: i64| since <= NEWEST)
+}
+
 /// Version and name of every migration.
 pub(super) fn all() -> impl Iterator<Item = (i64, &'static str)> {
     MIGRATIONS.iter().map(|files| (files.version, files.name))
@@ -87,9 +99,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_newer_program_says_how_old_others_may_be() {
+        let named = |since: i64| format!("time travel{SINCE}{since}");
+        assert!(is_for_us(&named(NEWEST)) && is_for_us(&named(1)));
+        assert!(
+            !is_for_us(&named(NEWEST + 1))
+                && !is_for_us("time travel")
+                && !is_for_us("time travel; since ever")
+        );
+    }
+
+    /// Programs of neighbouring versions work side by side.
+    #[test]
+    fn every_migration_says_who_can_work_with_the_schema_after_it() {
+        for files in MIGRATIONS.iter().filter(|files| files.version > 6) {
+            let since = files.name.rsplit_once(SINCE).and_then(|(_, since)| since.parse::<i64>().ok());
+            assert!(since.is_some_and(|since| since < files.version), "{}", files.name);
+        }
+    }
+
+    #[test]
     fn every_file_is_a_step_of_the_program() {
         let expected: Vec<String> = all()
-            .flat_map(|(version, name)| ["down", "up"].map(|way| format!("{version:04}_{name}.{way}.sql")))
+            .flat_map(|(version, name)| {
+                let about = name.split(SINCE).next().unwrap();
+                ["down", "up"].map(|way| format!("{version:04}_{about}.{way}.sql"))
+            })
             .collect();
         for database in ["sqlite", "postgres"] {
             let folder = format!("{}/../migrations/{database}", env!("CARGO_MANIFEST_DIR"));

@@ -7,8 +7,9 @@
 //! the version before, because a step adds what is new before a later version's step removes what is old; `down` refuses
 //! while nodes are there.
 //!
-//! A new one takes the next number, two files for each database and a line in [`files`]. One that was released is never
-//! changed.
+//! A new one takes the next number, two files for each database and a line in [`files`], which says how old a program may be that
+//! works with the schema afterwards: at least the version before this one. That is noted in the database with the step's name, so
+//! that a node of the version before can start again while an upgrade is under way. A step that was released is never changed.
 
 mod files;
 mod target;
@@ -36,6 +37,8 @@ pub enum State {
     Dirty,
     /// Its text is not the one that was applied.
     Changed,
+    /// It was applied by a newer program, which says that this one can go on working.
+    Newer,
     /// It was applied by a newer program; this one does not have it.
     Unknown,
 }
@@ -153,7 +156,7 @@ pub(crate) async fn prepare_postgres(url: &PostgresUrl, apply: bool) -> Result<(
 pub(crate) async fn require_newest(connection: &mut impl Target) -> Result<(), StoreError> {
     let steps = status_on(connection).await?;
     sound(&steps)?;
-    if steps.iter().all(|step| step.state == State::Applied) { Ok(()) } else { Err(behind(&steps)) }
+    if steps.iter().any(|step| step.state == State::Pending) { Err(behind(&steps)) } else { Ok(()) }
 }
 
 /// Brings the schema to the newest version, or says why that cannot be.
@@ -172,7 +175,10 @@ fn existing(version: i64) -> Result<i64, MigrateError> {
 async fn up_on(connection: &mut impl Target, to: i64) -> Result<Vec<Step>, MigrateError> {
     let before = status_on(connection).await?;
     sound(&before)?;
-    connection.apply(to).await?;
+    // Where a newer program was, there is nothing left to do for this one.
+    if before.iter().any(|step| step.state == State::Pending) {
+        connection.apply(to).await?;
+    }
     Ok(before
         .into_iter()
         .filter(|step| step.state == State::Pending && step.version <= to)
@@ -183,6 +189,10 @@ async fn up_on(connection: &mut impl Target, to: i64) -> Result<Vec<Step>, Migra
 async fn down_on(connection: &mut impl Target, to: Option<i64>) -> Result<Vec<Step>, MigrateError> {
     let before = status_on(connection).await?;
     sound(&before)?;
+    // Only the program that has a step can undo it.
+    if let Some(newer) = before.iter().find(|step| step.state == State::Newer) {
+        return Err(MigrateError::Unknown(newer.version));
+    }
     let applied: Vec<Step> = before.into_iter().filter(|step| step.state == State::Applied).collect();
     let to = to.unwrap_or_else(|| applied.iter().rev().nth(1).map_or(0, |step| step.version));
     connection.undo(to).await?;
@@ -210,6 +220,7 @@ fn compare(notes: &[Note]) -> Vec<Step> {
         name: note.name.clone(),
         state: match (note.success, note.ours) {
             (false, _) => State::Dirty,
+            (true, None) if files::is_for_us(&note.name) => State::Newer,
             (true, None) => State::Unknown,
             (true, Some(false)) => State::Changed,
             (true, Some(true)) => State::Applied,
@@ -226,7 +237,7 @@ fn compare(notes: &[Note]) -> Vec<Step> {
 /// Fails at the first step that makes it unsafe to touch the schema.
 fn sound(steps: &[Step]) -> Result<(), MigrateError> {
     steps.iter().try_for_each(|step| match step.state {
-        State::Applied | State::Pending => Ok(()),
+        State::Applied | State::Pending | State::Newer => Ok(()),
         State::Dirty => Err(MigrateError::Dirty(step.version)),
         State::Changed => Err(MigrateError::Changed(step.version)),
         State::Unknown => Err(MigrateError::Unknown(step.version)),

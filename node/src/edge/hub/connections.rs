@@ -29,6 +29,7 @@ impl Hub {
             self.expire_at(id, expires_ms);
         }
         metrics::gauge!("enfilade_connections").increment(1);
+        metrics::counter!("enfilade_hellos_total").increment(1);
         if let Some(device) = device {
             self.ends.device(device, Change::Opened);
         }

@@ -1,6 +1,7 @@
 //! What clients want: answered at once where that can be done, or left to be waited for.
 
 use bytes::Bytes;
+use enfilade_actors::Stopwatch;
 use enfilade_actors::bus::Submission;
 use enfilade_proto::limits::{OPS_IN_FLIGHT, ROOMS_PER_CONNECTION, SIGNAL_BYTES};
 use enfilade_proto::{
@@ -153,6 +154,7 @@ impl Hub {
         let trace = ends.sample();
         let submission =
             Submission { writer, role, op_id: submit.op_id, op: submit.op, weight, trace: trace.clone() };
+        let watch = Stopwatch::start();
         // In order into the room's queue; the answer is waited for elsewhere.
         let answer = ends.cluster.submit(submit.room, submission)?;
         connection.in_flight += 1;
@@ -163,12 +165,16 @@ impl Hub {
             if let Some(trace) = trace {
                 tracing::info!(traceparent = trace.0, seq = ?result.as_ref().ok(), "the op is answered");
             }
+            let accepted = result.is_ok();
             let message = match result {
                 Ok(seq) => codec.encode(id, "accepted", &Accepted { seq }),
                 Err(refusal) => codec.encode(id, "error", &Error::from(refusal)),
             };
             let frame = frame::message(codec == Codec::Json, &message);
-            desk.with(|hub| hub.op_answered(who, frame));
+            desk.with(|hub| {
+                hub.op_answered(who, frame);
+                hub.figures.op_answered(accepted, watch);
+            });
         });
         Ok(())
     }

@@ -24,6 +24,7 @@ impl Hub {
         let index = self.index;
         let Entered { room, came, role, visitor, frames, cursor, access_changes } = entered;
         let id = room.id;
+        self.figures.joins.increment(1);
         let Some(connection) = self.connections.get_mut(who.key as usize).filter(|it| it.id == who) else {
             // It hung up meanwhile.
             return room.leave(index, came);

@@ -1,0 +1,143 @@
+{{/* What things are called. */}}
+
+{{- define "enfilade.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "enfilade.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "enfilade.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "enfilade.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* By these pods are found. They must never change, or an upgrade cannot be made. */}}
+{{- define "enfilade.selector" -}}
+app.kubernetes.io/name: {{ include "enfilade.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "enfilade.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "enfilade.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: enfilade
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of an object: (dict "root" $ "name" … "component" … "annotations" …). */}}
+{{- define "enfilade.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "enfilade.labels" .root | nindent 2 }}
+  {{- with .component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- $annotations := mergeOverwrite (dict) (deepCopy (.root.Values.commonAnnotations | default dict)) (.annotations | default dict) }}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "enfilade.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "enfilade.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "enfilade.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The kinds of nodes, as JSON: each with its name, its roles and its values. */}}
+{{- define "enfilade.groups" -}}
+{{- $v := .Values -}}
+{{- if eq $v.mode "single" -}}
+{{- list (dict "name" "node" "roles" "edge,host" "edge" true "values" $v.nodes) | toJson -}}
+{{- else if $v.splitRoles -}}
+{{- $edges := mergeOverwrite (deepCopy $v.nodes) (deepCopy ($v.edges | default dict)) -}}
+{{- $hosts := mergeOverwrite (deepCopy $v.nodes) (deepCopy ($v.hosts | default dict)) -}}
+{{- list (dict "name" "edge" "roles" "edge" "edge" true "values" $edges) (dict "name" "host" "roles" "host" "edge" false "values" $hosts) | toJson -}}
+{{- else -}}
+{{- list (dict "name" "node" "roles" "edge,host" "edge" true "values" $v.nodes) | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the database's URL is: the Secret, and its key. */}}
+{{- define "enfilade.databaseSecret" -}}
+{{- $db := .Values.database -}}
+{{- if $db.cloudNativePg.enabled -}}
+name: {{ include "enfilade.fullname" . }}-postgres-app
+key: uri
+{{- else if $db.externalSecret.enabled -}}
+name: {{ include "enfilade.fullname" . }}-database
+key: url
+{{- else -}}
+name: {{ $db.existingSecret.name }}
+key: {{ $db.existingSecret.key }}
+{{- end -}}
+{{- end -}}
+
+{{- define "enfilade.natsUrl" -}}
+{{- if .Values.nats.enabled -}}
+nats://{{ include "nats.fullname" . }}:4222
+{{- else -}}
+{{- .Values.nats.url -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds that leaving takes at most, as drain.rs does it: shards 30, noticed 2, people, stragglers 5, last requests and commits 13. */}}
+{{- define "enfilade.leavingSeconds" -}}
+{{- if eq .Values.mode "single" -}}
+{{- add (int .Values.termination.preStopSeconds) 15 -}}
+{{- else -}}
+{{- add (int .Values.termination.preStopSeconds) 30 2 (int .Values.settings.drainSeconds) 5 13 -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "enfilade.graceSeconds" -}}
+{{- if kindIs "invalid" .Values.termination.gracePeriodSeconds -}}
+{{- include "enfilade.leavingSeconds" . -}}
+{{- else -}}
+{{- int .Values.termination.gracePeriodSeconds -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets of nodes, as JSON: each is mounted as a file, and a setting says where. The database's comes first: commands need no other. */}}
+{{- define "enfilade.secrets" -}}
+{{- $v := .Values -}}
+{{- $secrets := list -}}
+{{- if eq $v.mode "cluster" -}}
+{{- $database := include "enfilade.databaseSecret" . | fromYaml -}}
+{{- $secrets = append $secrets (dict "name" "database" "secret" $database.name "key" $database.key "setting" "ENFILADE_DATABASE_URL" "mark" "@") -}}
+{{- with $v.nats.credentials -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-credentials" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_CREDENTIALS" "mark" "") }}{{ end -}}
+{{- end -}}
+{{- with $v.nats.tls -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-ca" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_ROOT_CERTIFICATES" "mark" "") }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- with $v.admin.token -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "admin-token" "secret" .existingSecret "key" .key "setting" "ENFILADE_ADMIN_TOKEN" "mark" "@") }}{{ end -}}
+{{- end -}}
+{{- $secrets | toJson -}}
+{{- end -}}

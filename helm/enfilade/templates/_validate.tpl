@@ -1,0 +1,94 @@
+{{/* What contradicts itself, said at once and all together. Types and unknown values are values.schema.json's. */}}
+{{- define "enfilade.validate" -}}
+{{- $v := .Values -}}
+{{- $wrong := list -}}
+{{- $cluster := eq $v.mode "cluster" -}}
+{{- $db := $v.database -}}
+
+{{- if $cluster -}}
+{{- $sources := 0 -}}
+{{- if $db.existingSecret.name }}{{ $sources = add1 $sources }}{{ end -}}
+{{- if $db.externalSecret.enabled }}{{ $sources = add1 $sources }}{{ end -}}
+{{- if $db.cloudNativePg.enabled }}{{ $sources = add1 $sources }}{{ end -}}
+{{- if eq (int $sources) 0 -}}
+{{- $wrong = append $wrong "mode cluster needs PostgreSQL: set database.existingSecret.name to a Secret with its URL, or enable database.externalSecret or database.cloudNativePg. For one node without it, set mode to single (values-single.yaml)." -}}
+{{- else if gt (int $sources) 1 -}}
+{{- $wrong = append $wrong "the database has more than one source: choose one of database.existingSecret.name, database.externalSecret.enabled and database.cloudNativePg.enabled." -}}
+{{- end -}}
+{{- if and (not $v.nats.enabled) (not $v.nats.url) -}}
+{{- $wrong = append $wrong "mode cluster needs NATS: set nats.url to one that is there, or nats.enabled to install one with the release." -}}
+{{- end -}}
+{{- if and $v.nats.enabled $v.nats.url -}}
+{{- $wrong = append $wrong "nats.enabled installs a NATS and nats.url names another: choose one." -}}
+{{- end -}}
+{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret) -}}
+{{- $wrong = append $wrong "nats.credentials and nats.tls are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
+{{- end -}}
+{{- if and $db.cloudNativePg.enabled (eq $v.migrations.mode "job") -}}
+{{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the PostgreSQL of database.cloudNativePg: set migrations.mode to init." -}}
+{{- end -}}
+{{- if and $db.externalSecret.enabled (eq $v.migrations.mode "job") -}}
+{{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the Secret of database.externalSecret: set migrations.mode to init, or make the ExternalSecret yourself and name its Secret in database.existingSecret." -}}
+{{- end -}}
+{{- if and $db.externalSecret.enabled (or (not $db.externalSecret.secretStoreRef.name) (not $db.externalSecret.remoteRef)) -}}
+{{- $wrong = append $wrong "database.externalSecret needs secretStoreRef.name and remoteRef.key: where the database's URL is kept." -}}
+{{- end -}}
+{{- range $group := include "enfilade.groups" . | fromJsonArray -}}
+{{- $n := $group.values -}}
+{{- if and $n.autoscaling.enabled $n.keda.enabled -}}
+{{- $wrong = append $wrong (printf "%ss: autoscaling.enabled and keda.enabled would both decide how many there are: choose one." $group.name) -}}
+{{- end -}}
+{{- if and $n.keda.enabled (not $n.keda.serverAddress) -}}
+{{- $wrong = append $wrong (printf "%ss: keda.enabled needs keda.serverAddress, the Prometheus to ask." $group.name) -}}
+{{- end -}}
+{{- if and (or $n.autoscaling.enabled $n.keda.enabled) (gt (int $n.autoscaling.minReplicas) (int $n.autoscaling.maxReplicas)) -}}
+{{- $wrong = append $wrong (printf "%ss: autoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d)." $group.name (int $n.autoscaling.minReplicas) (int $n.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and $group.edge (or $n.autoscaling.enabled $n.keda.enabled) (ge (int $n.autoscaling.connectionsPerNode) (int $v.settings.maxConnections)) -}}
+{{- $wrong = append $wrong (printf "%ss: autoscaling.connectionsPerNode (%d) has to be less than settings.maxConnections (%d), or nodes are full before others come." $group.name (int $n.autoscaling.connectionsPerNode) (int $v.settings.maxConnections)) -}}
+{{- end -}}
+{{- $fewest := ternary (int $n.autoscaling.minReplicas) (int $n.replicas) (or $n.autoscaling.enabled $n.keda.enabled) -}}
+{{- if and $n.podDisruptionBudget.enabled (ge (int $n.podDisruptionBudget.maxUnavailable) $fewest) (gt $fewest 1) -}}
+{{- $wrong = append $wrong (printf "%ss: podDisruptionBudget.maxUnavailable (%d) lets all %d go at once." $group.name (int $n.podDisruptionBudget.maxUnavailable) $fewest) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not $v.splitRoles) (or $v.edges $v.hosts) -}}
+{{- $wrong = append $wrong "edges and hosts say what is different for split roles: set splitRoles, or use nodes." -}}
+{{- end -}}
+
+{{- else -}}
+{{- if or $db.existingSecret.name $db.externalSecret.enabled $db.cloudNativePg.enabled -}}
+{{- $wrong = append $wrong "mode single has its database on its own volume: database.* is for mode cluster." -}}
+{{- end -}}
+{{- if or $v.nats.enabled $v.nats.url -}}
+{{- $wrong = append $wrong "mode single talks to nobody: nats.* is for mode cluster." -}}
+{{- end -}}
+{{- if $v.splitRoles -}}
+{{- $wrong = append $wrong "mode single is one node that does everything: splitRoles is for mode cluster." -}}
+{{- end -}}
+{{- if gt (int $v.nodes.replicas) 1 -}}
+{{- $wrong = append $wrong (printf "mode single is one node, nodes.replicas is %d: SQLite cannot be shared. Use values-single.yaml, or mode cluster." (int $v.nodes.replicas)) -}}
+{{- end -}}
+{{- if or $v.nodes.autoscaling.enabled $v.nodes.keda.enabled -}}
+{{- $wrong = append $wrong "mode single cannot be scaled: turn nodes.autoscaling and nodes.keda off." -}}
+{{- end -}}
+{{- end -}}
+
+{{- $leaving := int (include "enfilade.leavingSeconds" .) -}}
+{{- if lt (int (include "enfilade.graceSeconds" .)) $leaving -}}
+{{- $wrong = append $wrong (printf "termination.gracePeriodSeconds is %d, but leaving may take %d: preStopSeconds, handing over and drainSeconds together. A node would be killed while people are still moving; leave it empty to have it computed." (int $v.termination.gracePeriodSeconds) $leaving) -}}
+{{- end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
+{{- $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the gateways it belongs to." -}}
+{{- end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
+{{- $wrong = append $wrong "ingress.enabled needs ingress.hosts." -}}
+{{- end -}}
+{{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
+{{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
+{{- end -}}
+
+{{- if $wrong -}}
+{{- fail (printf "\n\nThese values cannot work together:\n  - %s\n" (join "\n  - " $wrong)) -}}
+{{- end -}}
+{{- end -}}

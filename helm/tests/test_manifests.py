@@ -1,0 +1,435 @@
+"""What is rendered: in every variant, and what a value changes."""
+
+import re
+import subprocess
+import unittest
+
+import yaml
+
+import chart
+from chart import CI, CLUSTER, HA, SINGLE, VARIANTS, container, containers, environment, node, of, one, pods, render, variant
+
+
+def secret_of(objects, volume):
+    """The Secret that nodes have mounted there."""
+    return next(it for it in node(objects)[0][2]["volumes"] if it["name"] == volume)["secret"]["secretName"]
+
+
+class Everywhere(unittest.TestCase):
+    """What holds whatever the values are."""
+
+    def each(self):
+        for name in VARIANTS:
+            with self.subTest(name):
+                yield variant(name)
+
+    def each_pod(self):
+        for objects in self.each():
+            for it, metadata, spec in pods(objects):
+                with self.subTest(f"{it['kind']} {it['metadata']['name']}"):
+                    yield it, metadata, spec
+
+    def test_pods_meet_the_restricted_standard(self):
+        for _, _, spec in self.each_pod():
+            security = spec["securityContext"]
+            self.assertIs(security["runAsNonRoot"], True)
+            self.assertGreater(security["runAsUser"], 10_000)
+            self.assertEqual(security["seccompProfile"], {"type": "RuntimeDefault"})
+            self.assertFalse(any(spec.get(it) for it in ("hostNetwork", "hostPID", "hostIPC")))
+            for it in containers(spec):
+                own = it["securityContext"]
+                self.assertIs(own["allowPrivilegeEscalation"], False)
+                self.assertIs(own["readOnlyRootFilesystem"], True)
+                self.assertEqual(own["capabilities"], {"drop": ["ALL"]})
+            for volume in spec.get("volumes", []):
+                self.assertFalse("hostPath" in volume, volume)
+
+    def test_pods_have_no_token_and_no_environment_of_other_services(self):
+        for _, _, spec in self.each_pod():
+            self.assertIs(spec["automountServiceAccountToken"], False)
+            self.assertIs(spec["enableServiceLinks"], False)
+
+    def test_containers_say_what_they_need_and_may_have(self):
+        for _, _, spec in self.each_pod():
+            for it in containers(spec):
+                self.assertIn("cpu", it["resources"]["requests"])
+                self.assertIn("memory", it["resources"]["requests"])
+                self.assertIn("memory", it["resources"]["limits"])
+
+    def test_no_node_is_ever_throttled(self):
+        for objects in self.each():
+            for _, _, spec in node(objects):
+                self.assertNotIn("cpu", container(spec)["resources"]["limits"])
+
+    def test_what_a_container_mounts_is_there(self):
+        for it, _, spec in self.each_pod():
+            there = {volume["name"] for volume in spec.get("volumes", [])}
+            there |= {claim["metadata"]["name"] for claim in it["spec"].get("volumeClaimTemplates", [])}
+            for each in containers(spec):
+                self.assertLessEqual({mount["name"] for mount in each.get("volumeMounts", [])}, there)
+
+    def test_names_are_unique_and_can_be_names(self):
+        for objects in self.each():
+            names = [(it["kind"], it["metadata"]["name"]) for it in objects]
+            self.assertEqual(len(names), len(set(names)), names)
+            for _, name in names:
+                self.assertRegex(name, r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+                self.assertLessEqual(len(name), 63)
+
+    def test_everything_is_in_the_namespace_and_labelled(self):
+        for objects in self.each():
+            for it in objects:
+                self.assertEqual(it["metadata"].get("namespace"), "n", it["metadata"]["name"])
+                if it["metadata"]["name"].endswith("-greeting"):
+                    continue
+                self.assertEqual(it["metadata"]["labels"]["app.kubernetes.io/instance"], "r")
+
+    def test_services_lead_to_ports_that_pods_have(self):
+        for objects in self.each():
+            for service in of(objects, "Service"):
+                selector = service["spec"]["selector"].items()
+                found = [spec for _, metadata, spec in pods(objects) if selector <= metadata["labels"].items()]
+                self.assertTrue(found, f"{service['metadata']['name']} selects nobody")
+                for port in service["spec"]["ports"]:
+                    for spec in found:
+                        names = {it["name"] for each in spec["containers"] for it in each.get("ports", [])}
+                        self.assertIn(port["targetPort"], names)
+
+    def test_no_service_leads_to_a_job_or_a_test(self):
+        for objects in self.each():
+            for service in of(objects, "Service"):
+                selector = service["spec"]["selector"].items()
+                for it, metadata, _ in pods(objects):
+                    if it["kind"] in ("Job", "Pod"):
+                        self.assertFalse(selector <= metadata["labels"].items(), service["metadata"]["name"])
+
+    def test_selectors_find_their_own_pods_and_hold_nothing_that_changes(self):
+        for objects in self.each():
+            for it in [*of(objects, "Deployment"), *of(objects, "StatefulSet")]:
+                selector = it["spec"]["selector"]["matchLabels"]
+                self.assertLessEqual(selector.items(), it["spec"]["template"]["metadata"]["labels"].items())
+                self.assertNotIn("app.kubernetes.io/version", selector)
+                self.assertNotIn("helm.sh/chart", selector)
+
+    def test_budgets_spreads_and_monitors_find_somebody(self):
+        for objects in self.each():
+            labels = [metadata["labels"].items() for _, metadata, _ in pods(objects)]
+            for budget in of(objects, "PodDisruptionBudget"):
+                selector = budget["spec"]["selector"]["matchLabels"].items()
+                self.assertTrue(any(selector <= it for it in labels))
+                self.assertEqual(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow")
+            for _, metadata, spec in pods(objects):
+                for spread in spec.get("topologySpreadConstraints", []):
+                    self.assertLessEqual(spread["labelSelector"]["matchLabels"].items(), metadata["labels"].items())
+            for monitor in of(objects, "ServiceMonitor"):
+                selector = monitor["spec"]["selector"]["matchLabels"].items()
+                services = [it for it in of(objects, "Service") if selector <= it["metadata"]["labels"].items()]
+                self.assertEqual(len(services), 1)
+                self.assertIn(monitor["spec"]["endpoints"][0]["port"], [it["name"] for it in services[0]["spec"]["ports"]])
+
+    def test_three_probes_on_three_pages(self):
+        for objects in self.each():
+            for _, _, spec in node(objects):
+                it = container(spec)
+                pages = [it[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+                self.assertEqual([page["path"] for page in pages], ["/startupz", "/readyz", "/livez"])
+                self.assertEqual({page["port"] for page in pages}, {"admin"})
+                # The database may be away for longer than this, and nobody is killed for it.
+                self.assertGreaterEqual(it["livenessProbe"]["periodSeconds"] * it["livenessProbe"]["failureThreshold"], 30)
+
+    def test_there_is_time_to_leave(self):
+        for objects in self.each():
+            for _, _, spec in node(objects):
+                told = environment(objects, spec)
+                slept = container(spec)["lifecycle"]["preStop"]["sleep"]["seconds"]
+                alone = "ENFILADE_NATS_URL" not in told
+                needed = slept + (15 if alone else 30 + 2 + int(told["ENFILADE_DRAIN_SECONDS"]) + 5)
+                self.assertGreaterEqual(spec["terminationGracePeriodSeconds"], needed)
+
+    def test_no_secret_is_made_and_none_is_in_plain_sight(self):
+        for objects in self.each():
+            self.assertEqual(of(objects, "Secret"), [])
+            for _, _, spec in node(objects):
+                for name, value in environment(objects, spec).items():
+                    if re.search("URL|TOKEN|PASSWORD|SECRET", name) and isinstance(value, str):
+                        self.assertNotRegex(value, r"//[^/]*:[^/]*@", name)
+
+    def test_it_is_rendered_the_same_twice(self):
+        for name, (values, settings) in VARIANTS.items():
+            with self.subTest(name):
+                self.assertEqual(chart.template(values, settings).stdout, chart.text(values, settings))
+
+    def test_network_policies_deny_what_is_not_named(self):
+        for objects in self.each():
+            for policy in of(objects, "NetworkPolicy"):
+                self.assertEqual(policy["spec"]["policyTypes"], ["Ingress", "Egress"])
+                for rule in policy["spec"].get("ingress") or []:
+                    self.assertTrue(rule.get("ports"), "a rule for every port")
+                for rule in policy["spec"].get("egress") or []:
+                    self.assertTrue(rule.get("ports"), "a rule for every port")
+
+    def test_settings_are_settings_of_the_binary(self):
+        """The names that the chart gives are those that the binary reads."""
+        source = (chart.ROOT / "node/src/config.rs").read_text()
+        known = set(re.findall(r'"(ENFILADE_[A-Z_]+)"', source))
+        for objects in self.each():
+            for _, _, spec in node(objects):
+                given = {name for name in environment(objects, spec) if name.startswith("ENFILADE_")}
+                self.assertLessEqual(given, known)
+
+
+class Values(unittest.TestCase):
+    """What a value changes."""
+
+    def test_a_single_node_keeps_its_drawings(self):
+        objects = variant("single")
+        stateful = one(objects, "StatefulSet")
+        self.assertEqual(stateful["spec"]["replicas"], 1)
+        self.assertEqual(stateful["spec"]["persistentVolumeClaimRetentionPolicy"], {"whenDeleted": "Retain", "whenScaled": "Retain"})
+        self.assertEqual(stateful["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "10Gi")
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_DATA_DIR"], "/data")
+        self.assertNotIn("ENFILADE_NATS_URL", told)
+        self.assertNotIn("ENFILADE_DATABASE_URL", told)
+        for kind in ("Deployment", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget"):
+            self.assertEqual(of(objects, kind), [], kind)
+
+    def test_a_claim_that_is_there_is_used(self):
+        objects = variant("single with a claim")
+        self.assertNotIn("volumeClaimTemplates", one(objects, "StatefulSet")["spec"])
+        volumes = node(objects)[0][2]["volumes"]
+        self.assertIn({"name": "data", "persistentVolumeClaim": {"claimName": "drawings"}}, volumes)
+
+    def test_without_a_volume_it_is_gone_with_the_pod(self):
+        objects = variant("single without a volume")
+        self.assertIn("emptyDir", next(it for it in node(objects)[0][2]["volumes"] if it["name"] == "data"))
+
+    def test_nodes_of_a_cluster_find_each_other(self):
+        objects = variant("cluster")
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_ADVERTISE_ADMIN"], "$(POD_IP):9090")
+        self.assertEqual(told["ENFILADE_NODE_NAME"], {"fieldRef": {"fieldPath": "metadata.name"}})
+        self.assertEqual(told["ENFILADE_NATS_URL"], "nats://r-nats:4222")
+        self.assertEqual(told["ENFILADE_ROLES"], "edge,host")
+        self.assertEqual(told["ENFILADE_DATABASE_URL"], "@/secrets/database/url")
+        self.assertEqual(secret_of(objects, "database"), "enfilade-database")
+        variables = [it["name"] for it in container(node(objects)[0][2])["env"]]
+        self.assertLess(variables.index("POD_IP"), variables.index("ENFILADE_ADVERTISE_ADMIN"), "it is used before it is known")
+
+    def test_releases_do_not_mix_on_a_shared_nats(self):
+        told = environment(variant("cluster"), node(variant("cluster"))[0][2])
+        self.assertEqual(told["ENFILADE_CLUSTER_NAME"], "n-r")
+
+    def test_nodes_are_replaced_one_at_a_time_and_none_is_missing(self):
+        deployment = one(variant("cluster"), "Deployment")
+        self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"], {"maxSurge": 1, "maxUnavailable": 0})
+        self.assertGreater(deployment["spec"]["progressDeadlineSeconds"], 75 + 2 * 150)
+
+    def test_split_roles_are_two_deployments(self):
+        objects = variant("split roles")
+        edge, host = (one(objects, "Deployment", f"r-enfilade-{role}") for role in ("edge", "host"))
+        self.assertEqual((edge["spec"]["replicas"], host["spec"]["replicas"]), (3, 5))
+        edge, host = edge["spec"]["template"]["spec"], host["spec"]["template"]["spec"]
+        self.assertEqual(environment(objects, edge)["ENFILADE_ROLES"], "edge")
+        self.assertEqual(environment(objects, host)["ENFILADE_ROLES"], "host")
+        self.assertEqual(container(edge)["resources"]["limits"]["memory"], "4Gi")
+        self.assertEqual(container(edge)["resources"]["requests"], container(host)["resources"]["requests"])
+        self.assertEqual([it["name"] for it in container(host)["ports"]], ["admin"])
+        self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["selector"]["app.kubernetes.io/component"], "edge")
+
+    def test_the_autoscaler_counts_connections_and_scales_in_slowly(self):
+        objects = variant("high availability")
+        scaler = one(objects, "HorizontalPodAutoscaler")
+        self.assertNotIn("replicas", one(objects, "Deployment")["spec"], "two would decide")
+        self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["metric"]["name"], "enfilade_connections")
+        self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["target"], {"type": "AverageValue", "averageValue": "8000"})
+        down = scaler["spec"]["behavior"]["scaleDown"]
+        self.assertEqual(down["stabilizationWindowSeconds"], 900)
+        self.assertEqual(down["policies"], [{"type": "Pods", "value": 1, "periodSeconds": 600}])
+
+    def test_keda_does_not_take_silence_for_zero(self):
+        scaled = one(variant("autoscaled by KEDA"), "ScaledObject")
+        trigger = scaled["spec"]["triggers"][0]["metadata"]
+        self.assertEqual(trigger["ignoreNullValues"], "false")
+        self.assertEqual(trigger["query"], 'sum(enfilade_connections{namespace="n",pod=~"r-enfilade-node-.+"})')
+        self.assertEqual(scaled["spec"]["scaleTargetRef"]["name"], one(variant("autoscaled by KEDA"), "Deployment")["metadata"]["name"])
+        self.assertEqual(scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 900)
+
+    def test_hosts_are_not_scaled_on_connections(self):
+        objects = render((CI,), ("hosts.autoscaling.enabled=true",))
+        metrics = one(objects, "HorizontalPodAutoscaler", "r-enfilade-host")["spec"]["metrics"]
+        self.assertEqual([it["type"] for it in metrics], ["ContainerResource"])
+
+    def test_migrations_run_before_nodes_or_within_them_or_not_at_all(self):
+        job = one(variant("cluster"), "Job")
+        self.assertEqual(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade")
+        self.assertEqual(job["spec"]["template"]["spec"]["containers"][0]["args"], ["migrate", "up"])
+        self.assertNotIn("serviceAccountName", job["spec"]["template"]["spec"], "it is not there yet")
+        self.assertNotIn("initContainers", node(variant("cluster"))[0][2])
+        objects = render((), (*CLUSTER, "migrations.mode=init"))
+        self.assertEqual(of(objects, "Job"), [])
+        self.assertEqual(node(objects)[0][2]["initContainers"][0]["args"], ["migrate", "up"])
+        objects = render((), (*CLUSTER, "migrations.mode=none"))
+        self.assertEqual(of(objects, "Job"), [])
+        self.assertNotIn("initContainers", node(objects)[0][2])
+
+    def test_the_policy_of_hooks_is_there_before_the_hooks(self):
+        policy = one(variant("cluster"), "NetworkPolicy", "r-enfilade-others")
+        weight = int(policy["metadata"]["annotations"]["helm.sh/hook-weight"])
+        job = one(variant("cluster"), "Job")
+        self.assertLess(weight, int(job["metadata"]["annotations"]["helm.sh/hook-weight"]))
+
+    def test_the_policy_names_the_paths_that_exist(self):
+        policy = one(variant("cluster"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
+        self.assertEqual([rule["ports"][0]["port"] for rule in policy["ingress"]], ["http", "admin"])
+        self.assertEqual([rule["ports"][0]["port"] for rule in policy["egress"]], [53, "admin", 5432, 4222])
+        self.assertEqual(policy["egress"][3]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "nats")
+        single = one(variant("single"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
+        self.assertEqual([rule["ports"][0]["port"] for rule in single["egress"]], [53])
+
+    def test_people_may_be_let_in_from_the_gateway_only(self):
+        objects = render((), (*CLUSTER, "networkPolicy.clientsFrom[0].namespaceSelector.matchLabels.name=gateways"))
+        rule = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"][0]
+        self.assertEqual(rule["from"], [{"namespaceSelector": {"matchLabels": {"name": "gateways"}}}])
+
+    def test_nats_lets_in_nodes_of_its_release_only(self):
+        policy = one(variant("cluster"), "NetworkPolicy", "r-nats")["spec"]
+        labels = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+        self.assertEqual(labels, {"app.kubernetes.io/instance": "r", "enfilade.io/node": "true"})
+
+    def test_nats_servers_know_each_other(self):
+        text = one(variant("cluster"), "ConfigMap", "r-nats")["data"]["nats.conf"]
+        self.assertEqual(text.count("nats://r-nats-"), 3)
+        alone = one(variant("one NATS server"), "ConfigMap", "r-nats")["data"]["nats.conf"]
+        self.assertNotIn("routes", alone)
+
+    def test_credentials_for_nats_are_files(self):
+        objects = variant("cluster with its own NATS")
+        spec = node(objects)[0][2]
+        told = environment(objects, spec)
+        self.assertEqual(told["ENFILADE_NATS_CREDENTIALS"], "/secrets/nats-credentials/nats.creds")
+        self.assertEqual(told["ENFILADE_NATS_ROOT_CERTIFICATES"], "/secrets/nats-ca/ca.crt")
+        mounts = {it["name"]: it for it in container(spec)["volumeMounts"]}
+        self.assertIs(mounts["nats-credentials"]["readOnly"], True)
+        self.assertEqual(of(objects, "StatefulSet"), [], "there is one already")
+
+    def test_cloud_native_pg_is_asked_for_two_copies(self):
+        objects = variant("CloudNativePG")
+        cluster = one(objects, "Cluster")
+        self.assertEqual(cluster["spec"]["instances"], 3)
+        self.assertEqual(cluster["spec"]["postgresql"]["synchronous"], {"method": "any", "number": 1})
+        self.assertEqual(cluster["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_DATABASE_URL"], "@/secrets/database/uri")
+        self.assertEqual(secret_of(objects, "database"), "r-enfilade-postgres-app")
+
+    def test_an_external_secret_fills_the_one_that_nodes_read(self):
+        objects = variant("External Secrets")
+        secret = one(objects, "ExternalSecret")["spec"]
+        self.assertEqual((secret["target"]["name"], secret["data"][0]["secretKey"]), (secret_of(objects, "database"), "url"))
+
+    def test_a_digest_counts_before_a_tag(self):
+        for _, _, spec in pods(variant("a digest")):
+            for it in containers(spec):
+                if it["name"] != "nats":
+                    self.assertRegex(it["image"], r"^ghcr.io/enfilade/enfilade@sha256:a{64}$")
+
+    def test_the_route_leads_to_the_service(self):
+        objects = variant("a gateway")
+        route, service = one(objects, "HTTPRoute"), one(objects, "Service", "r-enfilade")
+        backend = route["spec"]["rules"][0]["backendRefs"][0]
+        self.assertEqual((backend["name"], backend["port"]), (service["metadata"]["name"], service["spec"]["ports"][0]["port"]))
+        self.assertEqual(route["spec"]["rules"][0]["timeouts"], {"request": "0s"})
+        self.assertNotIn("timeouts", one(variant("split roles and everything"), "HTTPRoute")["spec"]["rules"][0])
+
+    def test_an_ingress_lets_web_sockets_be_silent(self):
+        ingress = one(variant("an ingress"), "Ingress")
+        notes = ingress["metadata"]["annotations"]
+        self.assertEqual(notes["nginx.ingress.kubernetes.io/proxy-read-timeout"], "3600")
+        self.assertEqual(notes["haproxy.org/timeout-tunnel"], "3600s")
+        objects = render((SINGLE,), ("ingress.enabled=true", "ingress.hosts[0]=b", r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-read-timeout=7s"))
+        self.assertEqual(one(objects, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-read-timeout"], "7s")
+
+    def test_a_load_balancer_keeps_where_people_come_from(self):
+        service = one(variant("a load balancer"), "Service", "r-enfilade")["spec"]
+        self.assertEqual((service["type"], service["externalTrafficPolicy"], service["loadBalancerSourceRanges"]), ("LoadBalancer", "Local", ["10.0.0.0/8"]))
+
+    def test_nodes_are_looked_after_also_when_they_are_not_ready(self):
+        service = one(variant("cluster"), "Service", "r-enfilade-nodes")["spec"]
+        self.assertEqual(service["clusterIP"], "None")
+        self.assertIs(service["publishNotReadyAddresses"], True)
+
+    def test_settings_that_change_start_pods_anew(self):
+        sums = set()
+        for settings in ((), ("settings.log=debug",), ("settings.drainSeconds=21",)):
+            (_, metadata, _), = node(render((), (*CLUSTER, *settings)))
+            sums.add(metadata["annotations"]["checksum/settings"])
+        self.assertEqual(len(sums), 3)
+
+    def test_lists_reach_the_binary_separated_by_commas(self):
+        objects = render((), (*CLUSTER, "settings.trustedProxies={10.0.0.0/8,fd00::/8}", "settings.allowedOrigins={https://a.example,https://b.example}"))
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_TRUSTED_PROXIES"], "10.0.0.0/8,fd00::/8")
+        self.assertEqual(told["ENFILADE_ALLOWED_ORIGINS"], "https://a.example,https://b.example")
+
+    def test_numbers_stay_whole(self):
+        objects = render((), (*CLUSTER, "settings.maxConnections=1000000", "settings.logRetentionDays=30"))
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_MAX_CONNECTIONS"], "1000000")
+        self.assertEqual(told["ENFILADE_LOG_RETENTION_DAYS"], "30")
+        self.assertEqual(environment(variant("cluster"), node(variant("cluster"))[0][2])["ENFILADE_LOG_RETENTION_DAYS"], "forever")
+
+    def test_extras_arrive(self):
+        objects = variant("extras")
+        (it, metadata, spec), = node(objects)
+        self.assertEqual(environment(objects, spec)["A"], "b")
+        self.assertIn({"name": "v", "mountPath": "/v"}, container(spec)["volumeMounts"])
+        self.assertEqual((metadata["labels"]["a"], metadata["annotations"]["c"]), ("b", "d"))
+        self.assertEqual((it["metadata"]["labels"]["team"], it["metadata"]["annotations"]["owner"]), ("drawing", "me"))
+        self.assertEqual((spec["priorityClassName"], spec["nodeSelector"]), ("high", {"disk": "fast"}))
+        self.assertEqual(spec["imagePullSecrets"], [{"name": "registry"}])
+
+    def test_objects_of_ones_own_are_templates(self):
+        greeting = one(variant("split roles and everything"), "ConfigMap", "r-greeting")
+        self.assertEqual(greeting["data"], {"greeting": "hello"})
+
+    def test_the_admin_token_is_read_from_its_secret(self):
+        objects = variant("an admin token")
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_ADMIN_TOKEN"], "@/secrets/admin-token/token")
+        self.assertEqual(secret_of(objects, "admin-token"), "enfilade-admin")
+
+    def test_helm_test_goes_in_by_the_service_as_people_do(self):
+        pod = one(variant("cluster"), "Pod")
+        self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
+        self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
+
+    def test_alerts_that_are_not_wanted_stay_out(self):
+        def names(objects):
+            return {rule["alert"] for group in one(objects, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]}
+        everything = names(variant("high availability"))
+        self.assertGreaterEqual(len(everything), 15)
+        fewer = names(render((HA,), ("metrics.prometheusRule.excluded={EnfiladeFenced}",)))
+        self.assertEqual(everything - fewer, {"EnfiladeFenced"})
+
+    def test_names_hold_for_long_releases(self):
+        objects = render((), CLUSTER, release="a-release-with-a-name-that-is-fifty-letters-long-ab")
+        for it in objects:
+            self.assertLessEqual(len(it["metadata"]["name"]), 63, it["metadata"]["name"])
+
+    def test_what_is_made_from_the_chart_is_up_to_date(self):
+        done = subprocess.run([chart.ROOT / ".tools/chart/bin/python", chart.ROOT / "tools/chart", "--check"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_the_overlays_are_whole(self):
+        for overlay in ("single", "cluster"):
+            with self.subTest(overlay):
+                folder = chart.ROOT / "k8s" / overlay
+                listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+                self.assertEqual(sorted(listed), sorted(it.name for it in folder.glob("*.yaml") if it.name != "kustomization.yaml"))
+                namespaces = {it["metadata"].get("namespace") for it in yaml.safe_load_all((folder / "enfilade.yaml").read_text()) if it}
+                self.assertEqual(namespaces, {"enfilade"})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,103 @@
+//! The operators' port of a node, as operators and their machines use it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use enfilade_testbed::node::{Node, NodeSettings};
+use enfilade_testbed::ports;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const TOKEN: &str = "open sesame";
+
+async fn start(folder: &TempDir, flags: &[&str]) -> Node {
+    let [listen, admin] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::free().unwrap())));
+    let settings = NodeSettings {
+        name: "node".to_owned(),
+        listen,
+        admin,
+        data: folder.path().join("data"),
+        cluster: None,
+        trusted_proxies: String::new(),
+        wrapper: Vec::new(),
+        flags: flags.iter().map(Into::into).collect(),
+    };
+    let mut node = Node::new(Path::new(env!("CARGO_BIN_EXE_enfilade")), folder.path(), settings);
+    node.start().await.unwrap();
+    node
+}
+
+async fn ask(server: SocketAddr, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    (text[9..12].parse().unwrap(), text)
+}
+
+#[tokio::test]
+async fn everything_that_is_counted_is_there_from_the_start_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(&folder, &[]).await;
+    let (status, text) = ask(node.settings.admin, "GET", "/metrics", None).await;
+    assert_eq!(status, 200);
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")).unwrap();
+    let listed: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|line| (line.split('`').next().unwrap(), line.split(" | ").nth(1).unwrap()))
+        .collect();
+    assert!(listed.len() > 40);
+    // What only a cluster or only a limited node has, and what is there when it is first looked at.
+    let elsewhere =
+        ["enfilade_bus_connected", "enfilade_bus_reconnects_total", "enfilade_memory_limit_bytes"];
+    for (name, kind) in listed.into_iter().filter(|(name, _)| !elsewhere.contains(name)) {
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is not told:\n{text}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
+    }
+}
+
+#[tokio::test]
+async fn operators_know_the_token_and_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let node = start(&folder, &["--admin-token", &format!("@{}", file.display())]).await;
+    let admin = node.settings.admin;
+    for token in [None, Some(""), Some("open"), Some("open sesame!")] {
+        for (method, path) in [("GET", "/admin/cluster"), ("POST", "/admin/drain")] {
+            assert_eq!(ask(admin, method, path, token).await.0, 401, "{method} {path} {token:?}");
+        }
+    }
+    assert_eq!(ask(admin, "GET", "/admin/cluster", Some(TOKEN)).await.0, 200);
+    assert_eq!(ask(admin, "GET", "/admin/nothing", Some(TOKEN)).await.0, 404);
+    // Machines look after the node without it.
+    for page in ["/livez", "/readyz", "/startupz", "/metrics"] {
+        assert_eq!(ask(admin, "GET", page, None).await.0, 200, "{page}");
+    }
+    let room = "/admin/rooms/00000000-0000-0000-0000-000000000000/restart";
+    assert_eq!(ask(admin, "POST", room, Some(TOKEN)).await.0, 202);
+    let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
+    let audited: Vec<&str> = log.lines().filter(|line| line.contains("enfilade::audit")).collect();
+    assert!(
+        audited.iter().any(|line| line.contains("\"status\":401") && line.contains("/admin/drain")),
+        "{log}"
+    );
+    assert!(audited.iter().any(|line| line.contains("\"status\":202") && line.contains(room)), "{log}");
+    assert!(!log.contains(TOKEN));
+}
+
+#[tokio::test]
+async fn without_a_token_this_machine_is_an_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(&folder, &[]).await;
+    assert_eq!(ask(node.settings.admin, "GET", "/admin/cluster", None).await.0, 200);
+}
