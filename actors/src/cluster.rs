@@ -231,6 +231,12 @@ impl Cluster {
         state.members.nodes().map(|node| (node.clone(), count(node))).collect()
     }
 
+    /// Who owns a shard, as far as this node knows.
+    #[must_use]
+    pub fn owner_of(&self, shard: Shard) -> Option<Incarnation> {
+        self.0.owner_of(shard)
+    }
+
     /// Sends an op to the owner of its room, wherever that is. Ops of a room that are sent from here one after the other arrive
     /// in that order; their answers may come in any.
     ///

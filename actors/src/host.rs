@@ -1,6 +1,7 @@
 //! The host: the part of a node that runs rooms, and has the sessions of people. It wakes those of its shards on first use, bounds what waits in front of them,
 //! restarts those that crash, sets aside those that crash again and again, and gives shards up.
 
+mod heat;
 mod restarts;
 mod sessions;
 mod shards;
@@ -15,6 +16,7 @@ use enfilade_store::{Directory, Incarnation, RoomLog, Shard};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot};
 
+use self::heat::Heat;
 use self::restarts::Restarts;
 use self::sessions::Sessions;
 use self::shards::Shards;
@@ -138,6 +140,7 @@ struct Rooms {
 struct Cell {
     epoch: Epoch,
     bytes: Arc<Semaphore>,
+    heat: Heat,
     life: Life,
 }
 
@@ -240,7 +243,9 @@ impl Host {
         reply: Reply<enfilade_proto::Seq>,
     ) {
         let weight = submission.weight + MESSAGE_BYTES;
+        let now_ms = self.0.deps.clock.now_ms();
         self.0.tell(room, reply, |cell, reply| {
+            cell.heat.count(now_ms);
             let full = |_| Refusal::busy("too many ops are waiting", 200);
             let admitted =
                 cell.bytes.clone().try_acquire_many_owned(weight).map_err(full).and_then(|of_room| {
@@ -300,6 +305,23 @@ impl Host {
     pub async fn inspect(&self, room: RoomId) -> Option<Inspection> {
         let actor = self.0.lock().actor(room)?;
         inspect(&actor).await
+    }
+
+    /// The rooms in which most is going on, the hottest first, with their ops per second.
+    #[must_use]
+    pub fn hottest(&self, most: usize) -> Vec<(RoomId, f32)> {
+        let now_ms = self.0.deps.clock.now_ms();
+        let mut rooms: Vec<(RoomId, f32)> =
+            self.0.lock().cells.iter().map(|(room, cell)| (*room, cell.heat.at(now_ms))).collect();
+        rooms.sort_by(|(a, more), (b, less)| less.total_cmp(more).then(a.cmp(b)));
+        rooms.truncate(most);
+        rooms
+    }
+
+    /// The rooms of a shard that are awake, or about to be.
+    #[must_use]
+    pub fn rooms_of(&self, shard: Shard) -> Vec<RoomId> {
+        self.0.lock().cells.keys().copied().filter(|room| Shard::of(*room) == shard).collect()
     }
 
     /// Ends a room's actor as a fault would: it starts anew from checkpoint and log. For operators, and for tests of the faults.
@@ -414,7 +436,7 @@ impl Inner {
         self: &Arc<Self>,
         room: RoomId,
         reply: Reply<T>,
-        write: impl FnOnce(&Cell, Reply<T>) -> Result<RoomMessage, (Reply<T>, Refusal)>,
+        write: impl FnOnce(&mut Cell, Reply<T>) -> Result<RoomMessage, (Reply<T>, Refusal)>,
     ) {
         // Answers are given when the lock is free again: who hears one may ask the next thing.
         let mut guard = self.lock();
@@ -576,7 +598,8 @@ impl Inner {
 
 impl Cell {
     fn new(epoch: Epoch) -> Self {
-        Self { epoch, bytes: Arc::new(Semaphore::new(ROOM_BYTES)), life: Life::Waking(Vec::new()) }
+        let bytes = Arc::new(Semaphore::new(ROOM_BYTES));
+        Self { epoch, bytes, heat: Heat::default(), life: Life::Waking(Vec::new()) }
     }
 }
 

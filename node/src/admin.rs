@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Method, StatusCode};
@@ -12,17 +13,17 @@ use axum::{Json, Router};
 use enfilade_actors::cluster::Cluster;
 use enfilade_actors::host::Host;
 use enfilade_proto::RoomId;
-use enfilade_store::NodeRow;
-use metrics_exporter_prometheus::PrometheusHandle;
-use serde::Deserialize;
+use enfilade_store::{NodeRow, Shard};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::api::PeerAddr;
 use crate::drain::Drain;
+use crate::edge::EdgeNode;
 use crate::probe::INCARNATION;
 use crate::secret::Secret;
-use crate::telemetry::Vitals;
+use crate::telemetry::{Telemetry, Vitals};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
@@ -30,7 +31,10 @@ pub(crate) struct Admin {
     /// None: no rooms run here.
     pub(crate) host: Option<Host>,
     pub(crate) vitals: Vitals,
-    pub(crate) metrics: Option<PrometheusHandle>,
+    /// None: the process tells nothing of itself.
+    pub(crate) telemetry: Option<Telemetry>,
+    /// None: nobody connects here.
+    pub(crate) edge: Option<Arc<EdgeNode>>,
     pub(crate) drain: Arc<Drain>,
     /// What operators have to know. None: whoever is on this machine is one.
     pub(crate) token: Secret,
@@ -40,6 +44,9 @@ pub(crate) fn router(admin: Admin) -> Router {
     let operators = Router::new()
         .route("/admin/cluster", get(cluster))
         .route("/admin/drain", post(drain))
+        .route("/admin/shards/{shard}", get(shard))
+        .route("/admin/telemetry", get(telemetry).patch(change_telemetry))
+        .route("/admin/rooms", get(hottest))
         .route("/admin/rooms/{room}", get(inspect))
         .route("/admin/rooms/{room}/restart", post(restart))
         .route("/admin/rooms/{room}/release", post(release))
@@ -140,7 +147,85 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     admin.vitals.look(admin.drain.has_begun());
-    admin.metrics.map(|metrics| metrics.render()).ok_or(StatusCode::NOT_FOUND).into_response()
+    admin.telemetry.map(|telemetry| telemetry.metrics.render()).ok_or(StatusCode::NOT_FOUND).into_response()
+}
+
+/// What is told of the node, as far as it can be changed while it runs. A node that is started anew has its settings again.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    /// See the settings of these names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_one_in: Option<u32>,
+}
+
+async fn telemetry(State(admin): State<Admin>) -> Json<Told> {
+    Json(Told {
+        log: admin.telemetry.map(|telemetry| telemetry.log.get()),
+        trace_one_in: admin.edge.map(|edge| edge.trace_one_in()),
+    })
+}
+
+async fn change_telemetry(State(admin): State<Admin>, body: Result<Json<Told>, JsonRejection>) -> Response {
+    let refuse = |message: String| {
+        (StatusCode::BAD_REQUEST, Json(json!({ "code": "invalid_request", "message": message })))
+            .into_response()
+    };
+    let wanted = match body {
+        Ok(Json(wanted)) => wanted,
+        Err(rejection) => return refuse(rejection.body_text()),
+    };
+    if let (Some(filter), Some(telemetry)) = (&wanted.log, &admin.telemetry)
+        && let Err(error) = telemetry.log.set(filter)
+    {
+        return refuse(format!("log: {error}"));
+    }
+    if let (Some(one_in), Some(edge)) = (wanted.trace_one_in, &admin.edge) {
+        edge.trace(one_in);
+    }
+    telemetry(State(admin)).await.into_response()
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+}
+
+/// Rooms that are told of at most.
+const ROOMS: usize = 200;
+
+/// The rooms of this node in which most is going on.
+async fn hottest(State(admin): State<Admin>, Query(Page { limit }): Query<Page>) -> Json<Value> {
+    let Some(host) = &admin.host else { return Json(json!({ "awake": 0, "rooms": [] })) };
+    let mut rooms = Vec::new();
+    for (room, ops_per_second) in host.hottest(limit.unwrap_or(20).min(ROOMS)) {
+        if let Some(inspection) = host.inspect(room).await {
+            rooms.push(json!({ "ops_per_second": ops_per_second, "room": inspection }));
+        }
+    }
+    Json(json!({ "awake": host.awake(), "rooms": rooms }))
+}
+
+/// Who owns a shard, as this node sees it, and which of its rooms are awake here.
+async fn shard(State(admin): State<Admin>, Path(number): Path<u16>) -> Response {
+    let Some(shard) = Shard::new(number) else {
+        let message = format!("shards are numbered from 0 to {}", Shard::COUNT - 1);
+        return (StatusCode::NOT_FOUND, Json(json!({ "code": "not_found", "message": message })))
+            .into_response();
+    };
+    let owner = admin.cluster.owner_of(shard);
+    let nodes = admin.cluster.nodes();
+    let owner = owner.map(|owner| {
+        let known = nodes.iter().find(|(row, _)| row.node.incarnation == owner);
+        known.map_or_else(
+            || json!({ "incarnation": owner.to_string() }),
+            |(row, shards)| describe(row, *shards),
+        )
+    });
+    let here = admin.host.as_ref().map(|host| host.rooms_of(shard)).unwrap_or_default();
+    Json(json!({ "shard": number, "owner": owner, "awake_here": here })).into_response()
 }
 
 async fn inspect(State(admin): State<Admin>, Path(room): Path<Uuid>) -> Response {

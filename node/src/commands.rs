@@ -2,7 +2,9 @@
 
 mod cluster;
 mod export;
+mod operate;
 mod seed;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,10 +15,12 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use enfilade_store::DatabaseUrl;
 use enfilade_store::migrate::{self, State, Step};
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 use crate::config::{Config, Partial};
 use crate::node::Node;
-use crate::{secret, telemetry};
+use crate::secret;
+use crate::telemetry::{self, Telemetry};
 
 /// Realtime rooms for people who draw, write and talk together.
 #[derive(Parser)]
@@ -41,6 +45,20 @@ enum Command {
     Cluster {
         #[command(subcommand)]
         what: cluster::Cluster,
+    },
+    /// Watch the cluster: its nodes, and the rooms in which most is going on
+    Top(top::Top),
+    /// Look inside a room, as its owner has it
+    Room {
+        id: Uuid,
+        #[command(flatten)]
+        operators: operate::Operators,
+    },
+    /// Say who owns a shard, and which of its rooms are awake
+    Shard {
+        number: u16,
+        #[command(flatten)]
+        operators: operate::Operators,
     },
     /// Write the log of rooms to standard output, for enfilade-check
     Export {
@@ -146,6 +164,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         }
         Command::Migrate { direction } => runtime.block_on(migrate(direction)),
         Command::Export { settings, which } => runtime.block_on(which.run(settings)),
+        Command::Top(top) => runtime.block_on(top.run()),
+        Command::Room { id, operators } => runtime.block_on(operate::room(&operators, id)),
+        Command::Shard { number, operators } => runtime.block_on(operate::shard(&operators, number)),
         Command::Cluster { what } => runtime.block_on(what.run()),
         Command::Seed { settings, what } => {
             let config = settings.load()?.0;
@@ -156,11 +177,10 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
-    telemetry::log(&config.log, config.log_format)?;
-    let metrics = telemetry::metrics()?;
+    let telemetry = Telemetry::start(config)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
-        let node = Node::start(config, Some(metrics.clone())).await?;
+        let node = Node::start(config, Some(telemetry.clone())).await?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -93,7 +93,7 @@ pub(crate) struct Ends {
     /// Where snapshots are written.
     offload: Offload,
     /// Of so many ops the way of one is recorded; 0: of none.
-    trace_one_in: u32,
+    trace_one_in: AtomicU32,
     ops: AtomicU32,
 }
 
@@ -181,7 +181,7 @@ impl EdgeNode {
             max_connections: settings.max_connections,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            trace_one_in: settings.trace_one_in,
+            trace_one_in: AtomicU32::new(settings.trace_one_in),
             offload: settings.offload,
             ops: AtomicU32::new(0),
         });
@@ -200,6 +200,15 @@ impl EdgeNode {
     /// Says goodbye to every connection. Returns how many there were.
     pub(crate) async fn close_all(&self, code: CloseCode) -> usize {
         self.ask_hubs(|done| Command::CloseAll { code, done }).await
+    }
+
+    /// Of so many ops the way of one is recorded; 0: of none.
+    pub(crate) fn trace_one_in(&self) -> u32 {
+        self.0.trace_one_in.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn trace(&self, one_in: u32) {
+        self.0.trace_one_in.store(one_in, Ordering::Relaxed);
     }
 
     /// A recent snapshot of a room.
@@ -299,9 +308,8 @@ impl Ends {
 
     /// A new trace, for one in so many ops.
     fn sample(&self) -> Option<TraceParent> {
-        if self.trace_one_in == 0
-            || !self.ops.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.trace_one_in)
-        {
+        let one_in = self.trace_one_in.load(Ordering::Relaxed);
+        if one_in == 0 || !self.ops.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in) {
             return None;
         }
         Some(TraceParent::sampled(rand::random(), rand::random()))

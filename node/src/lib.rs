@@ -25,3 +25,4 @@ pub use config::{Config, Partial};
 pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings};
 pub use node::{Node, StartError};
+pub use telemetry::Telemetry;

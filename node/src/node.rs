@@ -18,7 +18,6 @@ use enfilade_proto::CloseCode;
 use enfilade_store::{
     DatabaseUrl, Incarnation, InvalidDatabaseUrl, NewNode, NodeState, OpenOptions, RoomLog, Store, StoreError,
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
@@ -38,7 +37,7 @@ use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
 use crate::probe::{TcpProbe, advertised};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
-use crate::telemetry::Vitals;
+use crate::telemetry::{Telemetry, Vitals};
 
 /// How long a request may take, its body included.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -109,12 +108,12 @@ impl Node {
     ///
     /// # Errors
     /// When a setting makes no sense, an address cannot be had, or the database cannot be used.
-    pub async fn start(config: &Config, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, telemetry: Option<Telemetry>) -> Result<Self, StartError> {
         let listen = |address| server::bind(address).map_err(|error| StartError::Address(address, error));
         let admin = listen(config.admin_listen)?;
         let public = config.roles.edge.then(|| listen(config.listen)).transpose()?;
         let store = open(config).await?;
-        Self::assemble(config, public, admin, store, metrics).await
+        Self::assemble(config, public, admin, store, telemetry).await
     }
 
     async fn assemble(
@@ -122,7 +121,7 @@ impl Node {
         public: Option<TcpListener>,
         admin: TcpListener,
         store: Store,
-        metrics: Option<PrometheusHandle>,
+        telemetry: Option<Telemetry>,
     ) -> Result<Self, StartError> {
         let local = |listener: &TcpListener, wanted| {
             listener.local_addr().map_err(|e| StartError::Address(wanted, e))
@@ -184,7 +183,8 @@ impl Node {
             cluster: cluster.clone(),
             host: host.clone(),
             vitals,
-            metrics,
+            telemetry,
+            edge: edge.clone(),
             drain: drain.clone(),
             token: config.admin_token.clone(),
         };

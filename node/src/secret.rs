@@ -31,6 +31,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// As a client says it.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
     /// Whether somebody knows the secret. How long that takes says nothing about how much of it they know.
     pub(crate) fn is(&self, guess: &str) -> bool {
         !self.is_none() && Sha256::digest(&self.0) == Sha256::digest(guess)

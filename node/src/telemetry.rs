@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 mod catalogue;
+mod log_filter;
 mod vitals;
 
 use std::io::IsTerminal as _;
@@ -10,28 +11,51 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use self::log_filter::LogFilter;
 pub(crate) use self::vitals::Vitals;
-use crate::config::LogFormat;
+use crate::config::{Config, LogFormat};
+
+/// What the process tells of itself.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) log: LogFilter,
+}
+
+impl Telemetry {
+    /// Starts to log and to count for the whole process, on a runtime.
+    ///
+    /// # Errors
+    /// When the filter of the log makes no sense, or something else logs or counts already.
+    pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self { log: log(&config.log, config.log_format)?, metrics: metrics()? })
+    }
+}
 
 /// Logs to standard error: for people on a terminal, as JSON for machines.
 ///
 /// # Errors
 /// When the filter makes no sense.
-pub(crate) fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter =
+pub(crate) fn log(filter: &str, format: LogFormat) -> anyhow::Result<LogFilter> {
+    let parsed =
         EnvFilter::try_new(filter).with_context(|| format!("understand the log setting {filter:?}"))?;
     let pretty = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
     if pretty {
-        builder.compact().init();
+        let builder = builder.compact().with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Ok(LogFilter::new(filter, move |filter| handle.reload(filter)))
     } else {
-        builder.json().flatten_event(true).init();
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Ok(LogFilter::new(filter, move |filter| handle.reload(filter)))
     }
-    Ok(())
 }
 
 /// Bounds of histograms of seconds: from a commit on a fast disk to a request that hangs.
@@ -43,11 +67,7 @@ const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 /// measurement is kept.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Starts to collect metrics for the whole process, on a runtime.
-///
-/// # Errors
-/// When something else collects them already.
-pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
+fn metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_batches".to_owned()), COUNTS))

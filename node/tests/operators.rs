@@ -7,6 +7,7 @@ use std::path::Path;
 
 use enfilade_testbed::node::{Node, NodeSettings};
 use enfilade_testbed::ports;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,12 +32,28 @@ async fn start(folder: &TempDir, flags: &[&str]) -> Node {
 }
 
 async fn ask(server: SocketAddr, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
-    let mut stream = TcpStream::connect(server).await.unwrap();
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    exchange(
+        server,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        ),
+    )
+    .await
+}
+
+async fn send(server: SocketAddr, method: &str, path: &str, json: &str) -> (u16, String) {
+    let length = json.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    exchange(server, &(head + json)).await
+}
+
+/// The status of the answer, and all of it.
+async fn exchange(server: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     (text[9..12].parse().unwrap(), text)
@@ -100,4 +117,63 @@ async fn without_a_token_this_machine_is_an_operator() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(&folder, &[]).await;
     assert_eq!(ask(node.settings.admin, "GET", "/admin/cluster", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_logged_and_traced_changes_while_the_node_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(&folder, &["--log", "warn", "--trace-one-in", "7"]).await;
+    let admin = node.settings.admin;
+    let told = |text: String| serde_json::from_str::<Value>(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let (_, text) = ask(admin, "GET", "/admin/telemetry", None).await;
+    assert_eq!(told(text), json!({ "log": "warn", "trace_one_in": 7 }));
+    let (status, text) =
+        send(admin, "PATCH", "/admin/telemetry", r#"{"log":"enfilade_node=debug,warn"}"#).await;
+    assert_eq!((status, told(text)), (200, json!({ "log": "enfilade_node=debug,warn", "trace_one_in": 7 })));
+    let (status, text) = send(admin, "PATCH", "/admin/telemetry", r#"{"trace_one_in":1}"#).await;
+    assert_eq!((status, told(text)["trace_one_in"].as_u64()), (200, Some(1)));
+    for nonsense in [r#"{"log":"enfilade=loud"}"#, r#"{"logs":"info"}"#, r#"{"trace_one_in":-1}"#, "{"] {
+        let (status, text) = send(admin, "PATCH", "/admin/telemetry", nonsense).await;
+        assert_eq!((status, &told(text)["code"]), (400, &json!("invalid_request")), "{nonsense}");
+    }
+    let (_, text) = ask(admin, "GET", "/admin/telemetry", None).await;
+    assert_eq!(told(text)["log"], "enfilade_node=debug,warn");
+}
+
+#[tokio::test]
+async fn operators_look_inside() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let token = format!("@{}", file.display());
+    let node = start(&folder, &["--admin-token", &token]).await;
+    let (status, text) =
+        send(node.settings.listen, "POST", "/api/v1/rooms", r#"{"kind":"board","title":"x"}"#).await;
+    assert_eq!(status, 201, "{text}");
+    let room: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let (room, admin) = (room["id"].as_str().unwrap().to_owned(), node.settings.admin.to_string());
+    let look = |arguments: Vec<String>| {
+        let (admin, token) = (admin.clone(), token.clone());
+        tokio::task::spawn_blocking(move || {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_enfilade"))
+                .args(arguments)
+                .args(["--admin", &admin, "--admin-token", &token])
+                .output()
+                .unwrap();
+            (
+                output.status.success(),
+                String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+            )
+        })
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (good, top) = look(words(&["top", "--once", "--every", "0.1"])).await.unwrap();
+    let line = top.lines().find(|line| line.starts_with("node ")).unwrap();
+    assert!(good && line.contains("alive") && line.contains("4096"), "{top}");
+    let (good, said) = look(words(&["room", &room])).await.unwrap();
+    assert!(good && said.contains("owner   node at") && said.contains("asleep"), "{said}");
+    let (good, said) = look(words(&["shard", "4095"])).await.unwrap();
+    assert!(good && said.contains("rooms awake"), "{said}");
+    let (good, said) = look(words(&["shard", "4096"])).await.unwrap();
+    assert!(!good && said.contains("shards are numbered from 0 to 4095"), "{said}");
 }

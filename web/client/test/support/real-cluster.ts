@@ -27,13 +27,13 @@ export class RealCluster {
 
   static async start(size: number): Promise<RealCluster> {
     const [postgres, nats] = await Promise.all([startPostgres(), startNats()])
-    const engines = ['--database-url', postgres.url, '--nats-url', nats.url]
+    const secrets = { ENFILADE_DATABASE_URL: postgres.url }
     // The moments at which people move are spread over those of one hub.
-    const settings = [...engines, '--drain-seconds', `${DRAIN_SECONDS}`, '--hubs', '1']
+    const settings = ['--nats-url', nats.url, '--drain-seconds', `${DRAIN_SECONDS}`, '--hubs', '1']
     const named = (i: number): string[] => ['--node-name', `node-${i + 1}`, ...settings]
     const nodes: RealServer[] = []
     // One after the other: the first brings the database up to date.
-    for (let i = 0; i < size; i++) nodes.push(await RealServer.start(named(i)))
+    for (let i = 0; i < size; i++) nodes.push(await RealServer.start(named(i), secrets))
     await until('the nodes know each other', async () => {
       const known = await Promise.all(nodes.map((node) => node.neighbours()))
       return known.every((count) => count === size)

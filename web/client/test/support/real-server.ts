@@ -22,13 +22,14 @@ export class RealServer {
     readonly adminPort: number,
     readonly folder: string,
     readonly settings: readonly string[],
+    readonly secrets: Readonly<Record<string, string>>,
   ) {}
 
-  /** `settings` are further arguments of `enfilade serve`. */
-  static async start(settings: readonly string[] = []): Promise<RealServer> {
+  /** `settings` are further arguments of `enfilade serve`, `secrets` such as are not said in arguments. */
+  static async start(settings: readonly string[] = [], secrets: Readonly<Record<string, string>> = {}): Promise<RealServer> {
     const [port, adminPort] = await Promise.all([freePort(), freePort()])
     const folder = await mkdtemp(join(tmpdir(), 'enfilade-client-'))
-    const server = new RealServer(port, adminPort, folder, settings)
+    const server = new RealServer(port, adminPort, folder, settings, secrets)
     await server.run()
     return server
   }
@@ -45,7 +46,7 @@ export class RealServer {
   async run(): Promise<void> {
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--admin-listen', `127.0.0.1:${this.adminPort}`]
     const args = ['serve', ...listen, '--data-dir', this.folder, ...this.settings]
-    const program = new Program('the server', BINARY, args, { env: { ...process.env, ENFILADE_LOG: 'warn' } })
+    const program = new Program('the server', BINARY, args, { env: { ...process.env, ...this.secrets, ENFILADE_LOG: 'warn' } })
     this.#program = program
     await program.until('ready', () => this.isReady())
   }
