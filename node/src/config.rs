@@ -18,7 +18,7 @@ macro_rules! settings {
         #[derive(Args, Clone, Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Partial {
-            $($(#[doc = $doc])+ #[arg(long, env = $env)] pub $name: Option<$type>,)*
+            $($(#[doc = $doc])+ #[arg(long, env = $env, hide_env_values = true)] pub $name: Option<$type>,)*
         }
 
         /// All settings.

@@ -95,6 +95,17 @@ fn secrets_are_not_said_in_flags_and_not_printed() {
     assert!(shown.contains("postgres://ada:…@nowhere/x"), "{shown}");
     let output = enfilade(&folder, &["config", "--admin-token", "@/there/is/no/such/file"]);
     assert!(String::from_utf8(output.stderr).unwrap().contains("admin_token"));
+    for command in ["serve", "top"] {
+        let help = Command::new(env!("CARGO_BIN_EXE_enfilade"))
+            .args([command, "--help"])
+            .env("ENFILADE_ADMIN_TOKEN", "open sesame")
+            .env("ENFILADE_DATABASE_URL", "postgres://ada:lovelace@nowhere/x")
+            .output()
+            .unwrap();
+        let help = said(&help);
+        assert!(help.contains("ENFILADE_ADMIN_TOKEN"), "{help}");
+        assert!(!help.contains("sesame") && !help.contains("lovelace"), "{help}");
+    }
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::admin;
 use crate::process::{Launch, Process, ProcessError};
 
+/// Where a node, and every command that works on its database, reads the database's URL.
+pub const DATABASE_URL: &str = "ENFILADE_DATABASE_URL";
+
 /// How long it may take to be ready; a debug build on a loaded machine takes its time.
 const START: Duration = Duration::from_secs(60);
 
@@ -50,7 +53,6 @@ impl NodeSettings {
         set("trusted-proxies", self.trusted_proxies.clone().into());
         set("log-format", "json".into());
         if let Some(cluster) = &self.cluster {
-            set("database-url", cluster.database_url.clone().into());
             set("nats-url", cluster.nats_url.clone().into());
             set("roles", cluster.roles.clone().into());
             set("advertise-admin", self.admin.to_string().into());
@@ -58,6 +60,11 @@ impl NodeSettings {
         }
         arguments.extend(self.flags.iter().cloned());
         arguments
+    }
+
+    /// What is told in the environment: there is a password in it.
+    fn secrets(&self) -> Option<(String, String)> {
+        self.cluster.as_ref().map(|cluster| (DATABASE_URL.to_owned(), cluster.database_url.clone()))
     }
 }
 
@@ -98,7 +105,8 @@ impl Node {
         let mut command = self.settings.wrapper.clone();
         command.push(self.binary.clone().into());
         command.extend(self.settings.arguments());
-        let launch = Launch::new(self.name(), command.remove(0)).args(command);
+        let launch =
+            Launch::new(self.name(), command.remove(0)).args(command).secrets(self.settings.secrets());
         self.process = Some(launch.start(&self.logs)?);
         Ok(())
     }
@@ -185,8 +193,10 @@ mod tests {
             roles: "edge".into(),
             drain_seconds: 3,
         };
-        let line = line(&settings(Some(membership)));
-        let told = "--database-url postgres://d --nats-url nats://n --roles edge \
+        let settings = settings(Some(membership));
+        assert_eq!(settings.secrets(), Some((DATABASE_URL.into(), "postgres://d".into())));
+        let line = line(&settings);
+        let told = "--nats-url nats://n --roles edge \
                     --advertise-admin 127.0.0.1:9091 --drain-seconds 3 --hubs 1";
         assert!(line.ends_with(told), "{line}");
     }

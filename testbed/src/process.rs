@@ -40,6 +40,8 @@ pub struct Launch {
     pub name: String,
     pub program: PathBuf,
     pub args: Vec<OsString>,
+    /// What is not for everybody's eyes, by the names of environment variables.
+    pub secrets: Vec<(String, String)>,
     /// What asks it to end in good order.
     pub stop_with: Signal,
     /// What the kernel sends when this process is gone.
@@ -53,6 +55,7 @@ impl Launch {
             name: name.into(),
             program: program.into(),
             args: Vec::new(),
+            secrets: Vec::new(),
             stop_with: Signal::TERM,
             orphaned_with: Signal::KILL,
         }
@@ -61,6 +64,12 @@ impl Launch {
     #[must_use]
     pub fn args<I: Into<OsString>>(mut self, args: impl IntoIterator<Item = I>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    #[must_use]
+    pub fn secrets(mut self, secrets: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.secrets.extend(secrets);
         self
     }
 
@@ -74,7 +83,13 @@ impl Launch {
         let unwritable = |source| ProcessError::Log { path: log.display().to_string(), source };
         let (out, err) = (open().map_err(unwritable)?, open().map_err(unwritable)?);
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        command
+            .args(&self.args)
+            .envs(self.secrets)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0);
         die_with_this_process(&mut command, self.orphaned_with);
         let child = spawn_on_lasting_thread(command)
             .map_err(|source| ProcessError::Start { program: self.program.display().to_string(), source })?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use enfilade_testbed::cluster::{Cluster, Network, Plan, Ports, Shape};
+use enfilade_testbed::node::DATABASE_URL;
 use enfilade_testbed::process::{Signal, signal_family};
 use enfilade_testbed::state::{Member, State};
 use enfilade_testbed::{admin, program};
@@ -278,7 +279,7 @@ async fn status(folder: &Path) -> anyhow::Result<()> {
     println!("{}", state.table(&ready));
     if let Some(database) = &state.database_url {
         // Its own output says what is wrong.
-        let _ = Command::new(&state.binary).args(["cluster", "status", "--database-url", database]).status();
+        let _ = Command::new(&state.binary).args(["cluster", "status"]).env(DATABASE_URL, database).status();
     }
     Ok(())
 }

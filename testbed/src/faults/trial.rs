@@ -21,6 +21,7 @@ use super::load::{Crowd, Load, LoadError};
 use super::marks::Marks;
 use super::measure::{Felt, Observer, Window};
 use crate::cluster::{Cluster, ClusterError, Network, Plan, Ports, Shape, temporary_folder};
+use crate::node::DATABASE_URL;
 
 /// How long people draw before the fault, and after it was mended.
 const BEFORE: Duration = Duration::from_secs(4);
@@ -159,7 +160,8 @@ impl Theatre {
         let Some(postgres) = self.cluster.postgres.as_ref().filter(|_| knows) else { return Ok(None) };
         let path = self.folder.path().join("log.ndjson");
         let output = Command::new(binary)
-            .args(["export", "--all", "--database-url", &postgres.url()])
+            .args(["export", "--all"])
+            .env(DATABASE_URL, postgres.url())
             .stdin(Stdio::null())
             .stdout(File::create(&path)?)
             .stderr(Stdio::piped())
