@@ -129,7 +129,7 @@ fn show(before: &[Seen], now: &[Seen], seconds: f64, most: usize) -> String {
                     format!("{:.0}", rate("enfilade_signals_total")),
                     format!("{:.0}", rate("enfilade_deliveries_total")),
                     format!("{}/s", bytes(rate("enfilade_sent_bytes_total"))),
-                    format!("{:.0} %", 100.0 * rate("process_cpu_seconds_total")),
+                    format!("{:.0} %", 100.0 * rate("enfilade_cpu_seconds")),
                     bytes(figure("process_resident_memory_bytes")),
                 ]);
             }

@@ -72,6 +72,7 @@ const METRICS: &[Metric] = &[
         "enfilade_runtime_delay_seconds",
         "How late a task ran that wanted to run once a second: what everything else waits as well",
     ),
+    gauge("enfilade_cpu_seconds", "Seconds of CPU that the node has used, with fractions"),
     // ---- the edge
     gauge("enfilade_connections", "Connections of people who said hello"),
     gauge("enfilade_connections_limit", "Connections that the node may have"),

@@ -73,6 +73,8 @@ impl Vitals {
         let ready = self.ready.load(Ordering::Relaxed);
         metrics_process::Collector::default().collect();
         metrics::gauge!("enfilade_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        metrics::gauge!("enfilade_cpu_seconds").set(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9);
         metrics::gauge!("enfilade_ready").set(f64::from(u8::from(ready)));
         metrics::gauge!("enfilade_draining").set(f64::from(u8::from(draining)));
         metrics::gauge!("enfilade_connections_limit").set(self.max_connections as f64);
