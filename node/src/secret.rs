@@ -69,15 +69,32 @@ pub(crate) fn without_passwords(text: &str) -> String {
         let (authority, after) = address.split_at(end);
         match authority.rsplit_once('@') {
             Some((who, host)) => {
-                let name =
-                    who.split_once(':').map_or(HIDDEN.to_owned(), |(name, _)| format!("{name}:{HIDDEN}"));
+                // To NATS a name alone is a token.
+                let is_token = before.ends_with("nats://") || before.ends_with("tls://");
+                let name = match who.split_once(':') {
+                    Some((name, _)) => format!("{name}:{HIDDEN}"),
+                    None if is_token => HIDDEN.to_owned(),
+                    None => who.to_owned(),
+                };
                 hidden += &format!("{name}@{host}");
             }
             None => hidden += authority,
         }
         rest = after;
     }
-    hidden + rest
+    without_parameter(&(hidden + rest))
+}
+
+/// PostgreSQL's URLs may also have it as a parameter.
+fn without_parameter(text: &str) -> String {
+    const PARAMETER: &str = "password=";
+    let mut parts = text.split(PARAMETER);
+    let mut hidden = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['&', '"', ' ', '\'']).unwrap_or(part.len());
+        hidden += &format!("{PARAMETER}{HIDDEN}{}", &part[end..]);
+    }
+    hidden
 }
 
 impl FromStr for Secret {
@@ -138,6 +155,10 @@ mod tests {
                 "postgres://ada:…@db:5432/x?sslmode=require",
             ),
             ("nats://ada:l@ve@n1:4222,nats://token@n2", "nats://ada:…@n1:4222,nats://…@n2"),
+            (
+                "postgres://ada@db/x?password=lovelace&sslmode=require",
+                "postgres://ada@db/x?password=…&sslmode=require",
+            ),
             ("nats://n1:4222", "nats://n1:4222"),
             ("sqlite:data/x.db", "sqlite:data/x.db"),
             ("", ""),

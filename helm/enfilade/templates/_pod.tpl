@@ -43,7 +43,7 @@ capabilities:
 {{- end }}
 {{- end -}}
 
-{{/* The container that migrates: (dict "root" $). */}}
+{{/* The container that migrates. */}}
 {{- define "enfilade.migrate" -}}
 {{- $database := list (include "enfilade.secrets" . | fromJsonArray | first) -}}
 - name: migrate

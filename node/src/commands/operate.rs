@@ -70,7 +70,7 @@ impl Operators {
         bail!("{status}: {}", message.unwrap_or(text))
     }
 
-    /// Where the operators' ports of all living nodes are, with the nodes' names.
+    /// All nodes as one of them sees them, those included that are gone.
     pub(super) async fn nodes(&self) -> anyhow::Result<Vec<Value>> {
         let cluster = self.json(&self.admin, "/admin/cluster").await?;
         Ok(cluster["nodes"].as_array().cloned().unwrap_or_default())
