@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use enfilade_proto::{Epoch, RoomId, Seq, SignalOut};
-use enfilade_store::{Incarnation, NewNode, NodeRow, Ownership, Shard, StoreError};
+use enfilade_store::{Incarnation, NewNode, NodeRow, NodeState, Ownership, Shard, StoreError};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -229,6 +229,14 @@ impl Cluster {
         let counts = state.routes.counts();
         let count = |node: &NodeRow| counts.get(&node.node.incarnation).copied().unwrap_or_default();
         state.members.nodes().map(|node| (node.clone(), count(node))).collect()
+    }
+
+    /// Whether people can connect to another node, as far as this one knows.
+    #[must_use]
+    pub fn has_other_edges(&self) -> bool {
+        let state = self.0.lock();
+        let mut others = state.members.nodes().filter(|row| row.node.incarnation != self.me());
+        others.any(|row| row.node.edge && row.renewal.state == NodeState::Alive && !row.expired)
     }
 
     /// Who owns a shard, as far as this node knows.

@@ -39,6 +39,7 @@ VARIANTS = {
         "nodes.podAnnotations.c=d", "nodes.priorityClassName=high", "nodes.nodeSelector.disk=fast", "image.pullSecrets[0].name=registry",
     )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
+    "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),
     "another name": ((SINGLE,), ("fullnameOverride=board",)),
 }

@@ -45,8 +45,9 @@ class Everywhere(unittest.TestCase):
                 self.assertFalse("hostPath" in volume, volume)
 
     def test_pods_have_no_token_and_no_environment_of_other_services(self):
-        for _, _, spec in self.each_pod():
-            self.assertIs(spec["automountServiceAccountToken"], False)
+        for it, _, spec in self.each_pod():
+            # But for the one that annotates pods; a test of its own says what that one may do.
+            self.assertIs(spec["automountServiceAccountToken"], it["metadata"]["name"].endswith("-deletion-cost"))
             self.assertIs(spec["enableServiceLinks"], False)
 
     def test_containers_say_what_they_need_and_may_have(self):
@@ -236,6 +237,27 @@ class Values(unittest.TestCase):
         self.assertEqual(container(edge)["resources"]["requests"], container(host)["resources"]["requests"])
         self.assertEqual([it["name"] for it in container(host)["ports"]], ["admin"])
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["selector"]["app.kubernetes.io/component"], "edge")
+
+    def test_the_emptiest_pod_goes_first_where_that_is_wanted(self):
+        objects = variant("the emptiest goes first")
+        name = "r-enfilade-deletion-cost"
+        self.assertEqual(one(objects, "Role", name)["rules"], [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "patch"]}])
+        self.assertEqual(one(objects, "RoleBinding", name)["subjects"], [{"kind": "ServiceAccount", "name": name, "namespace": "n"}])
+        deployment = one(objects, "Deployment", name)
+        template = deployment["spec"]["template"]
+        self.assertEqual(template["spec"]["serviceAccountName"], name)
+        # It finds the pods of nodes, and not itself.
+        arguments = template["spec"]["containers"][0]["args"]
+        selector = dict(it.split("=") for it in next(it for it in arguments if it.startswith("--selector=")).removeprefix("--selector=").split(","))
+        found = [it["metadata"]["name"] for it, metadata, _ in pods(objects) if selector.items() <= metadata["labels"].items()]
+        self.assertEqual(found, ["r-enfilade-node"])
+        # It reaches their operators' port, and nobody reaches it.
+        nodes = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"]
+        admitted = [it["podSelector"]["matchLabels"] for rule in nodes for it in rule.get("from", []) if rule["ports"] == [{"port": "admin"}] and "podSelector" in it]
+        self.assertTrue(any(labels.items() <= template["metadata"]["labels"].items() for labels in admitted))
+        own = one(objects, "NetworkPolicy", name)["spec"]
+        self.assertEqual((own["ingress"], own["egress"][1]["ports"]), ([], [{"port": 443}, {"port": 6443}]))
+        self.assertEqual(of(variant("cluster"), "Role"), [])
 
     def test_the_autoscaler_counts_connections_and_scales_in_slowly(self):
         objects = variant("high availability")

@@ -14,8 +14,9 @@ EXPLAINED = {
     "CKV_K8S_11": ("", "No limit of CPU: a node that is throttled keeps everybody waiting. Requests share the machine."),
     "CKV_K8S_43": ("", "A digest cannot be known before the image is built; production sets image.digest, and NOTES.txt says so."),
     "CKV_K8S_15": ("", "IfNotPresent with a version's tag or a digest: pulling each time would tie a restart to the registry."),
-    "CKV_K8S_8": ("-test$", "What runs once and ends has no probes."),
-    "CKV_K8S_9": ("-test$", "What runs once and ends has no probes."),
+    "CKV_K8S_38": ("-deletion-cost$", "It annotates pods, and does nothing else."),
+    "CKV_K8S_8": ("-test$|-deletion-cost", "What runs once and ends has no probes; nor has what serves nobody: when it breaks it ends, and is started again."),
+    "CKV_K8S_9": ("-test$|-deletion-cost", "What runs once and ends has no probes; nor has what serves nobody: when it breaks it ends, and is started again."),
 }
 
 

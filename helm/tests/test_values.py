@@ -119,6 +119,7 @@ class Contradictions(unittest.TestCase):
 
     def test_one_node_is_one_node(self):
         self.refused("SQLite cannot be shared", "nodes.replicas=2", values=(SINGLE,))
+        self.refused("podDeletionCost is for mode cluster", "podDeletionCost.enabled=true", values=(SINGLE,))
         self.refused("cannot be scaled", "nodes.autoscaling.enabled=true", values=(SINGLE,))
         self.refused("database.* is for mode cluster", "database.existingSecret.name=d", values=(SINGLE,))
         self.refused("nats.* is for mode cluster", "nats.url=nats://n:4222", values=(SINGLE,))

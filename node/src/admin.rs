@@ -1,10 +1,12 @@
 //! The operators' port: whether the node lives and is ready, what it measures, and a look at its rooms.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +24,7 @@ use crate::api::PeerAddr;
 use crate::drain::Drain;
 use crate::edge::EdgeNode;
 use crate::probe::INCARNATION;
+use crate::profile::{self, ProfileError};
 use crate::secret::Secret;
 use crate::telemetry::{Telemetry, Vitals};
 
@@ -46,6 +49,9 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/admin/drain", post(drain))
         .route("/admin/shards/{shard}", get(shard))
         .route("/admin/telemetry", get(telemetry).patch(change_telemetry))
+        .route("/admin/connections", get(slowest))
+        .route("/admin/profile/cpu", get(cpu_profile))
+        .route("/admin/profile/heap", get(heap_profile))
         .route("/admin/rooms", get(hottest))
         .route("/admin/rooms/{room}", get(inspect))
         .route("/admin/rooms/{room}/restart", post(restart))
@@ -159,12 +165,16 @@ struct Told {
     log: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_one_in: Option<u32>,
+    /// Whether allocations are sampled, for a profile of the heap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heap_profile: Option<bool>,
 }
 
 async fn telemetry(State(admin): State<Admin>) -> Json<Told> {
     Json(Told {
         log: admin.telemetry.map(|telemetry| telemetry.log.get()),
         trace_one_in: admin.edge.map(|edge| edge.trace_one_in()),
+        heap_profile: Some(profile::heap_is_sampled().await),
     })
 }
 
@@ -182,10 +192,53 @@ async fn change_telemetry(State(admin): State<Admin>, body: Result<Json<Told>, J
     {
         return refuse(format!("log: {error}"));
     }
+    if let Some(on) = wanted.heap_profile
+        && let Err(error) = profile::sample_heap(on).await
+    {
+        return refuse(format!("heap_profile: {error}"));
+    }
     if let (Some(one_in), Some(edge)) = (wanted.trace_one_in, &admin.edge) {
         edge.trace(one_in);
     }
     telemetry(State(admin)).await.into_response()
+}
+
+/// For how long the CPU is looked at: at most, and if nobody says how long.
+const LOOK: RangeInclusive<u64> = 1..=120;
+const SOME_SECONDS: u64 = 10;
+
+#[derive(Debug, Deserialize)]
+struct Look {
+    seconds: Option<u64>,
+}
+
+async fn cpu_profile(Query(Look { seconds }): Query<Look>) -> Response {
+    let seconds = seconds.unwrap_or(SOME_SECONDS).clamp(*LOOK.start(), *LOOK.end());
+    profiled("cpu.pb", profile::cpu(Duration::from_secs(seconds)).await)
+}
+
+async fn heap_profile() -> Response {
+    profiled("heap.pb.gz", profile::heap().await)
+}
+
+fn profiled(file: &str, profile: Result<Vec<u8>, ProfileError>) -> Response {
+    match profile {
+        Ok(bytes) => {
+            let headers = [
+                (CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
+            ];
+            (headers, bytes).into_response()
+        }
+        Err(error) => {
+            let (status, code) = match error {
+                ProfileError::Busy => (StatusCode::CONFLICT, "busy"),
+                ProfileError::NotSampled => (StatusCode::CONFLICT, "not_sampled"),
+                ProfileError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            };
+            (status, Json(json!({ "code": code, "message": error.to_string() }))).into_response()
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,14 +246,30 @@ struct Page {
     limit: Option<usize>,
 }
 
-/// Rooms that are told of at most.
-const ROOMS: usize = 200;
+/// Rooms or connections that are told of at most, and if nobody says how many.
+const MOST: usize = 200;
+const SOME: usize = 20;
+
+impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(SOME).min(MOST)
+    }
+}
+
+/// The connections of this node that lag the most.
+async fn slowest(State(admin): State<Admin>, Query(page): Query<Page>) -> Json<Value> {
+    let connections = match &admin.edge {
+        Some(edge) => edge.slowest(page.limit()).await,
+        None => Vec::new(),
+    };
+    Json(json!({ "connections": connections }))
+}
 
 /// The rooms of this node in which most is going on.
-async fn hottest(State(admin): State<Admin>, Query(Page { limit }): Query<Page>) -> Json<Value> {
+async fn hottest(State(admin): State<Admin>, Query(page): Query<Page>) -> Json<Value> {
     let Some(host) = &admin.host else { return Json(json!({ "awake": 0, "rooms": [] })) };
     let mut rooms = Vec::new();
-    for (room, ops_per_second) in host.hottest(limit.unwrap_or(20).min(ROOMS)) {
+    for (room, ops_per_second) in host.hottest(page.limit()) {
         if let Some(inspection) = host.inspect(room).await {
             rooms.push(json!({ "ops_per_second": ops_per_second, "room": inspection }));
         }

@@ -1,6 +1,7 @@
 //! The commands of the `enfilade` binary.
 
 mod cluster;
+mod deletion_cost;
 mod export;
 mod operate;
 mod seed;
@@ -17,7 +18,7 @@ use enfilade_store::migrate::{self, State, Step};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::config::{Config, Partial};
+use crate::config::{Config, LogFormat, Partial};
 use crate::node::Node;
 use crate::secret;
 use crate::telemetry::{self, Telemetry};
@@ -60,6 +61,8 @@ enum Command {
         #[command(flatten)]
         operators: operate::Operators,
     },
+    /// Tell Kubernetes how many people each pod serves, so that it removes the emptiest first
+    DeletionCost(deletion_cost::DeletionCost),
     /// Write the log of rooms to standard output, for enfilade-check
     Export {
         #[command(flatten)]
@@ -165,6 +168,10 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Migrate { direction } => runtime.block_on(migrate(direction)),
         Command::Export { settings, which } => runtime.block_on(which.run(settings)),
         Command::Top(top) => runtime.block_on(top.run()),
+        Command::DeletionCost(command) => {
+            telemetry::log("info", LogFormat::Auto)?;
+            runtime.block_on(command.run())
+        }
         Command::Room { id, operators } => runtime.block_on(operate::room(&operators, id)),
         Command::Shard { number, operators } => runtime.block_on(operate::shard(&operators, number)),
         Command::Cluster { what } => runtime.block_on(what.run()),

@@ -82,6 +82,9 @@ settings! {
     trusted_proxies: List = List::default(), "ENFILADE_TRUSTED_PROXIES";
     /// Connections that may be open at once [default: 16384]
     max_connections: usize = 16_384, "ENFILADE_MAX_CONNECTIONS";
+    /// Seconds, a tenth more or less, after which a connection is asked to move to another node, if there is one and nobody is in the
+    /// middle of a stroke, so that new nodes fill; 0 for never [default: 3600]
+    connection_age_seconds: u32 = 3_600, "ENFILADE_CONNECTION_AGE_SECONDS";
     /// People who may come in each second, and twice as many at once; others are told when to come back [default: 10000]
     hellos_per_second: u32 = 10_000, "ENFILADE_HELLOS_PER_SECOND";
     /// Hubs, each a core's share of the connections [default: as many as cores]

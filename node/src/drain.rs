@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use enfilade_actors::cluster::Cluster;
 use enfilade_proto::CloseCode;
-use enfilade_store::NodeState;
 use tokio::sync::OnceCell;
 
 use crate::edge::EdgeNode;
@@ -48,7 +47,7 @@ impl Drain {
         if !clean {
             tracing::info!("this node keeps its shards: there is nobody to take them");
         }
-        let Some(edge) = self.edge.as_ref().filter(|_| self.has_other_edges()) else { return };
+        let Some(edge) = self.edge.as_ref().filter(|_| self.cluster.has_other_edges()) else { return };
         tokio::time::sleep(NOTICED).await;
         let told = edge.send_away(self.spread).await;
         tracing::info!(connections = told, "people were told to move");
@@ -61,12 +60,5 @@ impl Drain {
             let stragglers = edge.close_all(CloseCode::Drained).await;
             tracing::info!(connections = stragglers, "stragglers were closed");
         }
-    }
-
-    fn has_other_edges(&self) -> bool {
-        let others = self.cluster.nodes();
-        let others =
-            others.iter().map(|(row, _)| row).filter(|row| row.node.incarnation != self.cluster.me());
-        others.into_iter().any(|row| row.node.edge && row.renewal.state == NodeState::Alive && !row.expired)
     }
 }

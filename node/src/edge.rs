@@ -47,7 +47,7 @@ use tokio::sync::oneshot;
 use self::admissions::Admissions;
 use self::arrival::Arrival;
 use self::devices::Devices;
-use self::hub::{Command, HubHandle, HubInbox};
+use self::hub::{Command, HubHandle, HubInbox, SlowConnection};
 use self::room::EdgeRoom;
 use self::snapshot::SharedSnapshot;
 use self::turnstile::Turnstile;
@@ -87,6 +87,8 @@ pub(crate) struct Ends {
     allowed_origins: Vec<String>,
     /// Connections that may exist at once.
     max_connections: usize,
+    /// Seconds after which they move on; 0: never.
+    connection_age_s: u32,
     connections: AtomicUsize,
     /// Everybody is being sent to other nodes.
     draining: AtomicBool,
@@ -104,6 +106,8 @@ pub struct EdgeSettings {
     pub linger: Duration,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
+    /// See the setting `connection_age_seconds`.
+    pub connection_age_s: u32,
     /// People who may come in, each second.
     pub hellos_per_second: u32,
     /// See the setting of that name.
@@ -179,6 +183,7 @@ impl EdgeNode {
             linger: settings.linger,
             allowed_origins: settings.allowed_origins,
             max_connections: settings.max_connections,
+            connection_age_s: settings.connection_age_s,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             trace_one_in: AtomicU32::new(settings.trace_one_in),
@@ -194,12 +199,12 @@ impl EdgeNode {
     /// many were told.
     pub(crate) async fn send_away(&self, spread: Duration) -> usize {
         self.0.draining.store(true, Ordering::Release);
-        self.ask_hubs(|done| Command::SendAway { spread, done }).await
+        self.ask_hubs(|done| Command::SendAway { spread, done }).await.into_iter().sum()
     }
 
     /// Says goodbye to every connection. Returns how many there were.
     pub(crate) async fn close_all(&self, code: CloseCode) -> usize {
-        self.ask_hubs(|done| Command::CloseAll { code, done }).await
+        self.ask_hubs(|done| Command::CloseAll { code, done }).await.into_iter().sum()
     }
 
     /// Of so many ops the way of one is recorded; 0: of none.
@@ -238,19 +243,26 @@ impl EdgeNode {
         self.0.connections.load(Ordering::Relaxed)
     }
 
-    async fn ask_hubs(&self, question: impl Fn(oneshot::Sender<usize>) -> Command) -> usize {
-        let mut sum = 0;
+    /// So many of the connections at most, the slowest first.
+    pub(crate) async fn slowest(&self, most: usize) -> Vec<SlowConnection> {
+        let of_hubs = self.ask_hubs(|done| Command::Slowest { most, done }).await;
+        hub::slowest(of_hubs.into_iter().flatten().collect(), most)
+    }
+
+    /// What each hub answers. One that breaks meanwhile says nothing.
+    async fn ask_hubs<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut answers = Vec::new();
         for hub in &self.0.hubs {
             let (done, answer) = oneshot::channel();
             hub.tell(question(done)).await;
-            sum += answer.await.unwrap_or(0);
+            answers.extend(answer.await);
         }
-        sum
+        answers
     }
 
     /// Says goodbye to every connection and ends the hubs. Returns how many connections there were.
     pub async fn stop(&self, code: CloseCode) -> usize {
-        self.ask_hubs(|done| Command::Stop { code, done }).await
+        self.ask_hubs(|done| Command::Stop { code, done }).await.into_iter().sum()
     }
 }
 

@@ -12,6 +12,7 @@ mod node;
 mod page;
 pub mod people;
 mod probe;
+mod profile;
 mod secret;
 mod server;
 mod sessions;

@@ -346,6 +346,7 @@ async fn start_edge(
             linger: LINGER,
             allowed_origins: config.allowed_origins.0.clone(),
             max_connections: config.max_connections,
+            connection_age_s: config.connection_age_seconds,
             hellos_per_second: config.hellos_per_second,
             trace_one_in: config.trace_one_in,
             offload: Offload::Thread,

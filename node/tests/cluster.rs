@@ -24,6 +24,10 @@ impl TestCluster {
     }
 
     async fn with_roles(roles: &[&str]) -> Self {
+        Self::with(roles, Partial::default()).await
+    }
+
+    async fn with(roles: &[&str], settings: Partial) -> Self {
         let nats = NatsServer::start().await.unwrap();
         let database_url = Postgres::shared().unwrap().create_database().unwrap();
         let mut nodes = Vec::new();
@@ -34,7 +38,7 @@ impl TestCluster {
                 node_name: Some(format!("node-{number}")),
                 roles: Some(roles.parse().unwrap()),
                 drain_seconds: Some(0),
-                ..Partial::default()
+                ..settings.clone()
             };
             nodes.push(TestNode::start_with(tempfile::tempdir().unwrap(), given).await);
         }
@@ -218,6 +222,36 @@ async fn a_drained_node_sends_its_people_elsewhere_and_keeps_nothing() {
     let hello = Hello { guest, ..Hello::new(late.id) };
     late.send(Some(1), &enfilade_proto::Request::Hello(hello)).await;
     assert_eq!(late.close_code().await, CloseCode::Drained.code());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_been_on_a_node_for_long_moves_on_unless_they_are_drawing() {
+    let settings = Partial { connection_age_seconds: Some(2), ..Partial::default() };
+    let cluster = TestCluster::with(&["edge,host", "edge,host"], settings).await;
+    let board = cluster.nodes[0].board().await;
+    let mut ada = cluster.nodes[0].member("Ada", &board).await;
+    let mut bob = cluster.nodes[0].member("Bob", &board).await;
+    let moves = |frame: &ServerFrame| matches!(frame.message, ServerMessage::Reconnect(_));
+    let told = ada.until("it is time to go", moves);
+    // Twice as long as he may stay.
+    let drawing = async {
+        let mut every = tokio::time::interval(Duration::from_millis(200));
+        for _ in 0..20 {
+            every.tick().await;
+            bob.signal(board.id, "stroke.1", json!({"points": []})).await;
+        }
+        bob.draw(board.id, 1).await;
+    };
+    let (told, ()) = tokio::join!(told, drawing);
+    assert!(!bob.kept(moves), "he draws");
+    let ServerMessage::Reconnect(told) = told.message else { unreachable!() };
+    let mut again = cluster.nodes[1].connect(Codec::MessagePack).await;
+    again.id = ada.id;
+    let hello = Hello { resume: told.resume, ..Hello::new(ada.id) };
+    assert_eq!(again.hello(hello).await.node, "node-1");
+    // He has put the pen down.
+    bob.until("it is his time, too", moves).await;
     cluster.stop().await;
 }
 

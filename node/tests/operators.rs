@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use enfilade_testbed::node::{Node, NodeSettings};
 use enfilade_testbed::ports;
+use pprof::protos::Message as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -126,10 +128,10 @@ async fn what_is_logged_and_traced_changes_while_the_node_runs() {
     let admin = node.settings.admin;
     let told = |text: String| serde_json::from_str::<Value>(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let (_, text) = ask(admin, "GET", "/admin/telemetry", None).await;
-    assert_eq!(told(text), json!({ "log": "warn", "trace_one_in": 7 }));
+    assert_eq!(told(text), json!({ "log": "warn", "trace_one_in": 7, "heap_profile": false }));
     let (status, text) =
         send(admin, "PATCH", "/admin/telemetry", r#"{"log":"enfilade_node=debug,warn"}"#).await;
-    assert_eq!((status, told(text)), (200, json!({ "log": "enfilade_node=debug,warn", "trace_one_in": 7 })));
+    assert_eq!((status, &told(text)["log"]), (200, &json!("enfilade_node=debug,warn")));
     let (status, text) = send(admin, "PATCH", "/admin/telemetry", r#"{"trace_one_in":1}"#).await;
     assert_eq!((status, told(text)["trace_one_in"].as_u64()), (200, Some(1)));
     for nonsense in [r#"{"log":"enfilade=loud"}"#, r#"{"logs":"info"}"#, r#"{"trace_one_in":-1}"#, "{"] {
@@ -138,6 +140,56 @@ async fn what_is_logged_and_traced_changes_while_the_node_runs() {
     }
     let (_, text) = ask(admin, "GET", "/admin/telemetry", None).await;
     assert_eq!(told(text)["log"], "enfilade_node=debug,warn");
+}
+
+/// The body of an answer that came in one piece.
+fn body(answer: &[u8]) -> &[u8] {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    &answer[end + 4..]
+}
+
+async fn download(server: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, body(&answer).to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_tell_where_cpu_and_memory_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(&folder, &[]).await;
+    let (admin, listen) = (node.settings.admin, node.settings.listen);
+    let (status, said) = download(admin, "/admin/profile/heap").await;
+    assert_eq!((status, String::from_utf8(said).unwrap().contains("not_sampled")), (409, true));
+    let (status, _) = send(admin, "PATCH", "/admin/telemetry", r#"{"heap_profile":true}"#).await;
+    assert_eq!(status, 200);
+    // Passwords are made slow on purpose: this is what is seen.
+    let work = async {
+        for number in 0..20 {
+            let person =
+                format!(r#"{{"username":"person{number}","password":"correct horse battery {number}"}}"#);
+            assert_eq!(send(listen, "POST", "/api/v1/auth/sign-up", &person).await.0, 201);
+        }
+    };
+    let look = || download(admin, "/admin/profile/cpu?seconds=2");
+    let ((), one, other) = tokio::join!(work, look(), look());
+    let ((busy, _), (status, cpu)) = if one.0 == 200 { (other, one) } else { (one, other) };
+    assert_eq!((status, busy), (200, 409), "one at a time");
+    let cpu = pprof::protos::Profile::decode(cpu.as_slice()).unwrap();
+    let names: Vec<&str> = cpu.string_table.iter().map(String::as_str).collect();
+    assert!(names.iter().any(|name| name.contains("argon2")), "{names:?}");
+    let (status, heap) = download(admin, "/admin/profile/heap").await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&heap));
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(heap.as_slice()).read_to_end(&mut unpacked).unwrap();
+    let heap = pprof::protos::Profile::decode(unpacked.as_slice()).unwrap();
+    assert!(!heap.sample.is_empty() && heap.string_table.iter().any(|name| name == "inuse_space"));
+    let (status, _) = send(admin, "PATCH", "/admin/telemetry", r#"{"heap_profile":false}"#).await;
+    assert_eq!((status, download(admin, "/admin/profile/heap").await.0), (200, 409));
 }
 
 #[tokio::test]
@@ -170,6 +222,7 @@ async fn operators_look_inside() {
     let (good, top) = look(words(&["top", "--once", "--every", "0.1"])).await.unwrap();
     let line = top.lines().find(|line| line.starts_with("node ")).unwrap();
     assert!(good && line.contains("alive") && line.contains("4096"), "{top}");
+    assert!(top.contains("SLOWEST"), "{top}");
     let (good, said) = look(words(&["room", &room])).await.unwrap();
     assert!(good && said.contains("owner   node at") && said.contains("asleep"), "{said}");
     let (good, said) = look(words(&["shard", "4095"])).await.unwrap();

@@ -57,6 +57,8 @@ close_codes! {
     HelloTimeout = 4004, "hello_timeout";
     /// The node is drained; another one is waiting.
     Drained = 4100, "drained";
+    /// The connection is as old as one may become, and did not go when it was told to; another node is waiting.
+    TooOld = 4101, "too_old";
     /// The access token ran out and was not refreshed.
     TokenExpired = 4200, "token_expired";
     /// What the client knows of its rooms is not the truth any more.

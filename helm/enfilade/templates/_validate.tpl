@@ -69,6 +69,9 @@
 {{- if gt (int $v.nodes.replicas) 1 -}}
 {{- $wrong = append $wrong (printf "mode single is one node, nodes.replicas is %d: SQLite cannot be shared. Use values-single.yaml, or mode cluster." (int $v.nodes.replicas)) -}}
 {{- end -}}
+{{- if $v.podDeletionCost.enabled -}}
+{{- $wrong = append $wrong "mode single has one pod: podDeletionCost is for mode cluster." -}}
+{{- end -}}
 {{- if or $v.nodes.autoscaling.enabled $v.nodes.keda.enabled -}}
 {{- $wrong = append $wrong "mode single cannot be scaled: turn nodes.autoscaling and nodes.keda off." -}}
 {{- end -}}

@@ -1,16 +1,19 @@
 //! A look inside a running cluster, through the operators' ports of its nodes: `enfilade room`, `enfilade shard`.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use clap::Args;
 use enfilade_proto::RoomId;
 use enfilade_store::Shard;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::Request;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -18,6 +21,8 @@ use crate::secret::Secret;
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes that an answer may have.
+const ANSWER: usize = 64 << 20;
 
 /// Whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -49,19 +54,13 @@ impl Operators {
     }
 
     async fn ask(&self, node: &str, path: &str) -> anyhow::Result<String> {
-        let socket = TokioIo::new(TcpStream::connect(node).await?);
-        let (mut sender, connection) = http1::handshake(socket).await?;
-        let connection = tokio::spawn(connection);
         let token = self.admin_token.clone().read().context("read the file of admin_token")?;
         let mut request = Request::get(path).header("host", node);
         if !token.is_none() {
             request = request.header("authorization", token.bearer());
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        connection.abort();
-        let text = String::from_utf8_lossy(&body).into_owned();
+        let request = request.body(Full::new(Bytes::new()))?;
+        let (status, text) = converse(TcpStream::connect(node).await?, request).await?;
         if status.is_success() {
             return Ok(text);
         }
@@ -75,6 +74,37 @@ impl Operators {
         let cluster = self.json(&self.admin, "/admin/cluster").await?;
         Ok(cluster["nodes"].as_array().cloned().unwrap_or_default())
     }
+}
+
+/// Sends a request over a connection of its own.
+pub(super) async fn converse<S>(
+    socket: S,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, String)>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER).collect().await;
+    connection.abort();
+    let body = body.map_err(|error| anyhow::anyhow!("read the answer: {error}"))?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The sums of all series of each metric, in the text format of Prometheus.
+pub(super) fn figures(text: &str) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let name = series.split('{').next().unwrap_or(series);
+        if let Ok(value) = value.parse::<f64>() {
+            *sums.entry(name.to_owned()).or_default() += value;
+        }
+    }
+    sums
 }
 
 /// The address of a node as told by another; a loopback address has its machine's name behind it.
@@ -128,6 +158,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn series_of_a_metric_are_summed() {
+        let told = figures(
+            "# TYPE a gauge\na 3\nb_total{reason=\"a b\"} 1\nb_total{reason=\"c\"} 2\nc nonsense\n\n",
+        );
+        assert_eq!(told, BTreeMap::from([("a".to_owned(), 3.0), ("b_total".to_owned(), 3.0)]));
+    }
 
     #[test]
     fn a_node_is_reached_where_it_says() {

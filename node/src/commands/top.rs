@@ -1,4 +1,5 @@
-//! `enfilade top`: the cluster as it is right now, time and again: its nodes, and the rooms in which most is going on.
+//! `enfilade top`: the cluster as it is right now, time and again: its nodes, the rooms in which most is going on, and the connections
+//! that lag the most.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::operate::{Operators, address_of};
+use super::operate::{Operators, address_of, figures};
 
 #[derive(Args, Debug)]
 pub(super) struct Top {
@@ -20,6 +21,9 @@ pub(super) struct Top {
     /// Rooms that are shown
     #[arg(long, default_value_t = 10)]
     rooms: usize,
+    /// Connections that are shown
+    #[arg(long, default_value_t = 5)]
+    connections: usize,
     /// Look once and end
     #[arg(long)]
     once: bool,
@@ -37,7 +41,7 @@ impl Top {
         loop {
             tokio::time::sleep(Duration::from_secs_f64(self.every)).await;
             let now = self.look().await?;
-            let shown = show(&before, &now, self.every, self.rooms);
+            let shown = show(&before, &now, self.every, self.rooms, self.connections);
             let mut out = std::io::stdout().lock();
             // From the top of the screen, and nothing of the last time below.
             let drawn = if live { write!(out, "\x1b[H\x1b[2J{shown}") } else { writeln!(out, "{shown}") };
@@ -60,7 +64,14 @@ impl Top {
                 let metrics = self.operators.text(&address, "/metrics").await?;
                 let rooms =
                     self.operators.json(&address, &format!("/admin/rooms?limit={}", self.rooms)).await?;
-                anyhow::Ok((figures(&metrics), rooms))
+                let slowest = format!("/admin/connections?limit={}", self.connections);
+                let connections = self.operators.json(&address, &slowest).await;
+                // A node of the version before knows nothing of them.
+                anyhow::Ok(Told {
+                    figures: figures(&metrics),
+                    rooms,
+                    connections: connections.unwrap_or_default(),
+                })
             };
             seen.push(Seen { told: told.await.map_err(|error| format!("{error:#}")), node });
         }
@@ -73,21 +84,16 @@ impl Top {
 struct Seen {
     /// As others see it.
     node: Value,
-    /// What it tells itself: figures by name, and its rooms.
-    told: Result<(BTreeMap<String, f64>, Value), String>,
+    told: Result<Told, String>,
 }
 
-/// The sums of all series of each metric, in the text format of Prometheus.
-fn figures(text: &str) -> BTreeMap<String, f64> {
-    let mut sums = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        let name = series.split('{').next().unwrap_or(series);
-        if let Ok(value) = value.parse::<f64>() {
-            *sums.entry(name.to_owned()).or_default() += value;
-        }
-    }
-    sums
+/// What a node tells itself.
+#[derive(Debug)]
+struct Told {
+    /// By name.
+    figures: BTreeMap<String, f64>,
+    rooms: Value,
+    connections: Value,
 }
 
 const COLUMNS: [&str; 11] = [
@@ -104,7 +110,7 @@ const COLUMNS: [&str; 11] = [
     "MEMORY",
 ];
 
-fn show(before: &[Seen], now: &[Seen], seconds: f64, most: usize) -> String {
+fn show(before: &[Seen], now: &[Seen], seconds: f64, most_rooms: usize, most_connections: usize) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
     let mut troubles = Vec::new();
     for seen in now {
@@ -112,14 +118,14 @@ fn show(before: &[Seen], now: &[Seen], seconds: f64, most: usize) -> String {
         let state = seen.node["state"].as_str().unwrap_or("?").to_owned();
         let mut row = vec![name.clone(), state, seen.node["shards"].to_string()];
         match &seen.told {
-            Ok((figures, rooms)) => {
+            Ok(Told { figures, rooms, .. }) => {
                 let earlier = before
                     .iter()
                     .find(|earlier| earlier.node["incarnation"] == seen.node["incarnation"])
                     .and_then(|earlier| earlier.told.as_ref().ok());
                 let figure = |name: &str| figures.get(name).copied().unwrap_or(0.0);
                 let rate = |name: &str| {
-                    let earlier = earlier.and_then(|(figures, _)| figures.get(name)).copied();
+                    let earlier = earlier.and_then(|told| told.figures.get(name)).copied();
                     earlier.map_or(0.0, |earlier| (figure(name) - earlier).max(0.0) / seconds)
                 };
                 row.extend([
@@ -141,16 +147,49 @@ fn show(before: &[Seen], now: &[Seen], seconds: f64, most: usize) -> String {
     for trouble in troubles {
         let _ = writeln!(shown, "{trouble}");
     }
-    shown.push('\n');
-    shown + &table(&hottest(now, most))
+    shown + "\n" + &table(&hottest(now, most_rooms)) + "\n" + &table(&slowest(now, most_connections))
+}
+
+fn slowest(now: &[Seen], most: usize) -> Vec<Vec<String>> {
+    let mut connections: Vec<(&str, &Value)> = Vec::new();
+    for seen in now {
+        let Ok(told) = &seen.told else { continue };
+        let name = seen.node["name"].as_str().unwrap_or("?");
+        let all = told.connections["connections"].as_array().into_iter().flatten();
+        connections.extend(all.map(|connection| (name, connection)));
+    }
+    let lag = |connection: &Value| {
+        ["stalled_ms", "waiting_bytes", "late_rooms", "round_trip_ms"]
+            .map(|name| connection[name].as_u64().unwrap_or(0))
+    };
+    connections.sort_by_key(|(_, connection)| std::cmp::Reverse(lag(connection)));
+    let mut rows = vec![
+        ["SLOWEST", "EDGE", "STALLED", "WAITING", "LATE", "PING", "ROOMS", "CLIENT"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (edge, connection) in connections.into_iter().take(most) {
+        let [stalled_ms, waiting, late, _] = lag(connection);
+        rows.push(vec![
+            connection["name"].as_str().unwrap_or("(audience)").to_owned(),
+            edge.to_owned(),
+            format!("{:.1} s", stalled_ms as f64 / 1_000.0),
+            bytes(waiting as f64),
+            late.to_string(),
+            connection["round_trip_ms"].as_u64().map_or("-".to_owned(), |ms| format!("{ms} ms")),
+            connection["rooms"].as_array().map_or(0, Vec::len).to_string(),
+            connection["client"].as_str().unwrap_or("?").to_owned(),
+        ]);
+    }
+    rows
 }
 
 fn hottest(now: &[Seen], most: usize) -> Vec<Vec<String>> {
     let mut rooms: Vec<(f64, &str, &Value)> = Vec::new();
     for seen in now {
-        let Ok((_, told)) = &seen.told else { continue };
+        let Ok(told) = &seen.told else { continue };
         let name = seen.node["name"].as_str().unwrap_or("?");
-        for room in told["rooms"].as_array().into_iter().flatten() {
+        for room in told.rooms["rooms"].as_array().into_iter().flatten() {
             rooms.push((room["ops_per_second"].as_f64().unwrap_or(0.0), name, &room["room"]));
         }
     }
@@ -232,19 +271,17 @@ mod tests {
             { "ops_per_second": 1.5, "room": { "room": "cold", "kind": "board", "people": 1 } },
             { "ops_per_second": 9.25, "room": { "room": "hot", "kind": "board", "people": 2 } },
         ] });
+        let connections = json!({ "connections": [
+            { "name": "Ada", "client": "quick", "stalled_ms": 0, "waiting_bytes": 0, "late_rooms": 0, "round_trip_ms": 20, "rooms": ["r"] },
+            { "name": null, "client": "stuck", "stalled_ms": 2_500, "waiting_bytes": 1_000, "late_rooms": 1, "round_trip_ms": null, "rooms": ["r"] },
+        ] });
         let node = json!({ "name": "node-1", "incarnation": "x", "state": "alive", "shards": 4096 });
-        Seen { node, told: Ok((figures(&metrics), rooms)) }
-    }
-
-    #[test]
-    fn series_of_a_metric_are_summed() {
-        let told = seen(0.0).told.unwrap().0;
-        assert_eq!((told["enfilade_closed_total"], told["enfilade_connections"]), (3.0, 3.0));
+        Seen { node, told: Ok(Told { figures: figures(&metrics), rooms, connections }) }
     }
 
     #[test]
     fn nodes_have_rates_and_the_hottest_room_is_first() {
-        let shown = show(&[seen(100.0)], &[seen(150.0)], 2.0, 10);
+        let shown = show(&[seen(100.0)], &[seen(150.0)], 2.0, 10, 5);
         let lines: Vec<&str> = shown.lines().collect();
         let node: Vec<&str> = lines[1].split_whitespace().collect();
         assert_eq!(node[..6], ["node-1", "alive", "4096", "2", "3", "25"], "{shown}");
@@ -253,17 +290,24 @@ mod tests {
             lines[4].starts_with("hot") && lines[4].contains("9.2") && lines[5].starts_with("cold"),
             "{shown}"
         );
+        let slowest: Vec<&str> = lines[8].split_whitespace().collect();
         assert_eq!(
-            show(&[], &[seen(150.0)], 2.0, 1).lines().count(),
-            5,
-            "one room, and no rate without an earlier look"
+            slowest,
+            ["(audience)", "node-1", "2.5", "s", "1.0", "KB", "1", "-", "1", "stuck"],
+            "{shown}"
+        );
+        assert!(lines[9].starts_with("Ada") && lines[9].contains("20 ms"), "{shown}");
+        assert_eq!(
+            show(&[], &[seen(150.0)], 2.0, 1, 1).lines().count(),
+            8,
+            "one room, one connection, and no rate without an earlier look"
         );
     }
 
     #[test]
     fn a_node_that_tells_nothing_is_named() {
         let silent = Seen { told: Err("connection refused".into()), ..seen(0.0) };
-        assert!(show(&[], &[silent], 1.0, 5).contains("node-1 tells nothing: connection refused"));
+        assert!(show(&[], &[silent], 1.0, 5, 5).contains("node-1 tells nothing: connection refused"));
     }
 
     #[test]

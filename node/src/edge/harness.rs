@@ -89,6 +89,7 @@ impl BareEdge {
             linger,
             allowed_origins: Vec::new(),
             max_connections: 1_000,
+            connection_age_s: 0,
             hellos_per_second: 1_000,
             trace_one_in: 0,
             offload: Offload::Inline,

@@ -7,6 +7,7 @@
 //! bytes to every member. A quiet room is sent at once, a busy one once per tick with everything that came meanwhile in one
 //! write. No lock is held while writing, and nobody is woken per recipient.
 
+mod age;
 pub mod bench;
 mod connection;
 mod connections;
@@ -17,6 +18,7 @@ mod pace;
 mod requests;
 mod rooms;
 mod seats;
+mod slowest;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -45,6 +47,7 @@ pub(crate) use self::handle::{Command, HubHandle, HubInbox};
 use self::pace::{Pace, Pacer};
 pub(crate) use self::requests::{Later, Taken, error};
 use self::seats::Seats;
+pub(crate) use self::slowest::{SlowConnection, merge as slowest};
 use super::mirror::Cursor;
 use super::room::EdgeRoom;
 use super::wheel::Wheel;
@@ -283,6 +286,9 @@ impl Hub {
             }
             Command::Recheck(room) => self.recheck(room),
             Command::Rename { room, title } => self.rename(room, &title),
+            Command::Slowest { most, done } => {
+                let _ = done.send(self.slowest(most));
+            }
             Command::SendAway { spread, done } => {
                 let _ = done.send(self.send_away(spread));
             }

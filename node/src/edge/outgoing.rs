@@ -68,6 +68,11 @@ impl Outgoing {
         since.map_or(0, |since| now_ms.saturating_sub(since))
     }
 
+    /// Of messages that wait in the queue.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.0.iter().flat_map(|backlog| &backlog.queue).map(Bytes::len).sum()
+    }
+
     /// Whether somebody has to begin to wait until the socket can be written to again.
     pub(crate) fn begin_watch(&mut self) -> bool {
         let blocked = self.0.as_mut().filter(|backlog| backlog.stalled_since.is_some());

@@ -85,6 +85,8 @@ const METRICS: &[Metric] = &[
     )
     .by("reason", close_reasons),
     counter("enfilade_closed_total", "Connections that the node closed").by("reason", close_reasons),
+    counter("enfilade_moves_total", "People who were told to move to another node")
+        .by("reason", || vec!["age", "drain"]),
     counter("enfilade_joins_total", "Joins of rooms that were answered"),
     counter("enfilade_refusals_total", "Requests that were refused").by("code", error_codes),
     counter("enfilade_received_bytes_total", "Bytes that came from clients"),

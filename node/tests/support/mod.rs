@@ -252,6 +252,11 @@ impl Client {
         }
     }
 
+    /// Whether such a frame has been read, and waits for somebody to want it.
+    pub fn kept(&self, wanted: impl Fn(&ServerFrame) -> bool) -> bool {
+        self.kept.iter().any(wanted)
+    }
+
     /// Reads until all ops through `seq` have come; they must come in order, without gap or repeat, after `seen`.
     pub async fn ops_through(&mut self, seen: Seq, seq: Seq) -> Vec<enfilade_proto::LoggedOp> {
         let (mut next, mut all) = (seen.next(), Vec::new());

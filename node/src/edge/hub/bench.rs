@@ -65,6 +65,7 @@ impl Stage {
             linger: Duration::from_secs(3_600),
             allowed_origins: Vec::new(),
             max_connections: usize::MAX,
+            connection_age_s: 0,
             hellos_per_second: u32::MAX,
             trace_one_in: 0,
             offload: Offload::Inline,

@@ -4,18 +4,22 @@
 
 use std::cell::Cell;
 use std::io;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use enfilade_actors::bus::Writer;
+use enfilade_proto::limits::PING_MS;
 use enfilade_proto::{ClientId, Codec, LoginId, Role, RoomId, UserId};
 use enfilade_store::LinkHash;
 use metrics::Counter;
 use tokio::net::TcpStream;
 
+use super::age::Age;
 use super::meters::Meters;
 use super::pace::Pace;
 use super::seats::SeatId;
+use super::slowest::Lag;
 use crate::edge::Slot;
 use crate::edge::inbox::Inbox;
 use crate::edge::outgoing::{Outgoing, Pipe};
@@ -105,14 +109,19 @@ pub(crate) struct Connection {
     pub(super) flooding: u16,
     /// Whether somebody uses it, as far as the client says.
     pub(super) active: bool,
-    /// On the hub's clock: when its token runs out, and when it is pinged next (0: not decided).
-    pub(super) expires_ms: Option<u64>,
+    /// On the hub's clock: when its token runs out (never: [`u64::MAX`]), and when it is pinged next (0: not decided).
+    pub(super) expires_ms: u64,
     pub(super) ping_at_ms: u64,
+    pub(super) age: Age,
+    /// How long the last answer to a ping took, if there was one.
+    round_trip_ms: Option<NonZeroU16>,
+    /// A ping has no answer yet.
+    pub(super) pinged: bool,
     _slot: Slot,
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, opening: Opening) -> Self {
+    pub(super) fn new(id: ConnectionId, opening: Opening, age: Age) -> Self {
         let Opening { line, inbox, client, person, audience, deflate, slot } = opening;
         Self {
             id,
@@ -129,8 +138,11 @@ impl Connection {
             malformed: 0,
             flooding: 0,
             active: true,
-            expires_ms: None,
+            expires_ms: u64::MAX,
             ping_at_ms: 0,
+            age,
+            round_trip_ms: None,
+            pinged: false,
             _slot: slot,
         }
     }
@@ -192,6 +204,15 @@ impl Connection {
         now_ms.saturating_sub(self.line.heard_ms.get())
     }
 
+    pub(super) fn lag(&self, now_ms: u64) -> Lag {
+        Lag {
+            stalled_ms: self.out.stalled_for(now_ms),
+            waiting_bytes: self.out.waiting_bytes(),
+            late_rooms: self.out.late_rooms().len(),
+            round_trip_ms: self.round_trip_ms(now_ms),
+        }
+    }
+
     pub(super) fn rooms(&self) -> &[Joined] {
         &self.rooms
     }
@@ -219,10 +240,27 @@ impl Connection {
         Some(self.rooms.swap_remove(place))
     }
 
+    /// It has just sent a signal.
     pub(super) fn drew(&mut self, room: RoomId, key: &str) {
-        if let Some(joined) = self.joined_mut(room) {
-            joined.drew |= joined.room.owner_hears(key);
+        if let Some(joined) = self.joined_mut(room).filter(|joined| joined.room.owner_hears(key)) {
+            joined.drew = true;
+            self.age.drew(self.line.heard_ms.get());
         }
+    }
+
+    /// The answer to a ping. What was not asked for says nothing.
+    pub(super) fn ponged(&mut self, now_ms: u64) {
+        if std::mem::take(&mut self.pinged) {
+            let took = now_ms.saturating_sub(self.ping_at_ms.saturating_sub(PING_MS));
+            self.round_trip_ms = NonZeroU16::new(u16::try_from(took).unwrap_or(u16::MAX).max(1));
+        }
+    }
+
+    /// Milliseconds from the last ping to its answer, or since it has been waiting for one that takes longer.
+    pub(super) fn round_trip_ms(&self, now_ms: u64) -> Option<u64> {
+        let last = self.round_trip_ms.map(|it| u64::from(it.get()));
+        let waiting = now_ms.saturating_sub(self.ping_at_ms.saturating_sub(PING_MS));
+        if self.pinged { Some(waiting.max(last.unwrap_or(0))) } else { last }
     }
 
     /// Whether news of this room can be written to the socket as they are: it waits for nothing and is owed nothing.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use enfilade_proto::limits::{PING_MS, SILENCE_MS};
 use enfilade_proto::{CloseCode, Closing, Codec, Head, Ping, Reconnecting};
 
+use super::age::{Age, Due};
 use super::connection::Connection;
 use super::{ConnectionId, FAREWELL, Hub, Line, Opening};
 use crate::edge::devices::Change;
@@ -23,7 +24,8 @@ impl Hub {
         opening.line.heard_ms.set(now_ms);
         let expires_ms =
             opening.person.as_ref().and_then(|person| person.signed_in).map(|signed_in| signed_in.expires_ms);
-        let connection = entry.insert(Box::new(Connection::new(id, opening)));
+        let age = Age::new(self.ends.connection_age_s, now_ms, id.serial);
+        let connection = entry.insert(Box::new(Connection::new(id, opening, age)));
         let (device, login) = (connection.device(), connection.login());
         if let Some(expires_ms) = expires_ms {
             self.expire_at(id, expires_ms);
@@ -45,7 +47,7 @@ impl Hub {
     pub(super) fn expire_at(&mut self, who: ConnectionId, wall_ms: u64) {
         let expires_ms = self.local_ms(wall_ms);
         if let Some(connection) = self.connection(who) {
-            connection.expires_ms = Some(expires_ms);
+            connection.expires_ms = expires_ms;
         }
     }
 
@@ -125,14 +127,19 @@ impl Hub {
         let everybody: Vec<ConnectionId> = self.connections.iter().map(|(_, it)| it.id).collect();
         let step_ms = spread.as_millis() as u64 / (everybody.len() as u64).max(1);
         for (place, who) in everybody.iter().enumerate() {
-            let Some(connection) = self.connections.get(who.key as usize) else { continue };
-            let resume = connection.person.as_ref().map(|person| self.ends.people.resume_token(person));
-            let reconnect = Reconnecting { after_ms: place as u64 * step_ms, resume };
-            let codec = connection.codec();
-            let message = codec.encode(None, "reconnect", &reconnect);
-            self.send(*who, &[frame::message(codec == Codec::Json, &message)]);
+            self.send_elsewhere(*who, place as u64 * step_ms);
         }
+        metrics::counter!("enfilade_moves_total", "reason" => "drain").increment(everybody.len() as u64);
         everybody.len()
+    }
+
+    /// Tells a connection to open another one on another node after so long, and then to leave.
+    fn send_elsewhere(&mut self, who: ConnectionId, after_ms: u64) {
+        let Some(connection) = self.connections.get(who.key as usize) else { return };
+        let resume = connection.person.as_ref().map(|person| self.ends.people.resume_token(person));
+        let codec = connection.codec();
+        let message = codec.encode(None, "reconnect", &Reconnecting { after_ms, resume });
+        self.send(who, &[frame::message(codec == Codec::Json, &message)]);
     }
 
     // ---- once in a while ----------------------------------------------------------------------------------------
@@ -147,7 +154,7 @@ impl Hub {
     fn attend_to(&mut self, who: ConnectionId) {
         let now_ms = self.now_ms();
         let Some(connection) = self.connection(who) else { return };
-        if connection.expires_ms.is_some_and(|at| now_ms >= at) {
+        if now_ms >= connection.expires_ms {
             return self.close(who, CloseCode::TokenExpired);
         }
         if connection.silent_for(now_ms) >= SILENCE_MS {
@@ -157,12 +164,37 @@ impl Hub {
             metrics::counter!("enfilade_slow_total", "step" => "closed").increment(1);
             return self.close(who, CloseCode::TooSlow);
         }
+        if connection.age.is_due(now_ms) && self.has_come_of_age(who) {
+            return;
+        }
+        let Some(connection) = self.connection(who) else { return };
         if now_ms >= connection.ping_at_ms && !connection.out.is_blocked() {
             connection.ping_at_ms = now_ms + PING_MS;
+            connection.pinged = true;
             connection.tidy(now_ms);
             self.ping(who);
         }
         self.wake_later(who);
+    }
+
+    /// Sends somebody on who has been here for long. Returns whether that ended the connection.
+    fn has_come_of_age(&mut self, who: ConnectionId) -> bool {
+        let now_ms = self.now_ms();
+        let (elsewhere, most_s) = (self.ends.cluster.has_other_edges(), self.ends.connection_age_s);
+        let Some(connection) = self.connection(who) else { return true };
+        let busy = connection.in_flight > 0 || connection.out.is_blocked();
+        match connection.age.look(now_ms, busy, elsewhere, most_s) {
+            Due::Nothing => false,
+            Due::Tell => {
+                metrics::counter!("enfilade_moves_total", "reason" => "age").increment(1);
+                self.send_elsewhere(who, 0);
+                false
+            }
+            Due::Close => {
+                self.close(who, CloseCode::TooOld);
+                true
+            }
+        }
     }
 
     fn wake_later(&mut self, who: ConnectionId) {
@@ -174,7 +206,7 @@ impl Hub {
         }
         let silent_at_ms = now_ms + SILENCE_MS.saturating_sub(connection.silent_for(now_ms));
         let next = connection.ping_at_ms.min(silent_at_ms);
-        let next = connection.expires_ms.map_or(next, |at| at.min(next));
+        let next = connection.age.due_ms().unwrap_or(next).min(connection.expires_ms).min(next);
         self.wheel.wake_at(next, who);
     }
 

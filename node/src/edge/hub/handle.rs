@@ -7,7 +7,7 @@ use bytes::Bytes;
 use enfilade_proto::{CloseCode, DisplayName, LoginId, RoomId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::ConnectionId;
+use super::{ConnectionId, SlowConnection};
 use crate::edge::arrival::Arrival;
 use crate::edge::mirror::Cursor;
 
@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Rename {
         room: RoomId,
         title: DisplayName,
+    },
+    /// Which connections lag the most.
+    Slowest {
+        most: usize,
+        done: oneshot::Sender<Vec<SlowConnection>>,
     },
     /// Tell everybody to go to another node, each at a moment of their own within this time.
     SendAway {

@@ -99,6 +99,10 @@ impl Hub {
             Request::Message(message) => self.message(who, &message).map(|()| None),
             Request::Activity(activity) => self.take_activity(who, id, activity).map(|()| None),
             Request::Pong(_) => {
+                let now_ms = self.now_ms();
+                if let Some(connection) = self.connection(who) {
+                    connection.ponged(now_ms);
+                }
                 self.done(who, id);
                 Ok(None)
             }

@@ -43,6 +43,7 @@ impl World {
             linger: Duration::from_secs(3_600),
             allowed_origins: Vec::new(),
             max_connections: 10,
+            connection_age_s: 0,
             hellos_per_second: 1_000,
             trace_one_in: 0,
             offload: Offload::Inline,
