@@ -3,6 +3,7 @@
 mod cluster;
 mod export;
 mod operate;
+mod probe;
 mod seed;
 mod top;
 
@@ -60,6 +61,8 @@ enum Command {
         #[command(flatten)]
         operators: operate::Operators,
     },
+    /// Ask a node whether it is well, as the health check of a container does: fails unless it is
+    Probe(probe::Probe),
     /// Write the log of rooms to standard output, for enfilade-check
     Export {
         #[command(flatten)]
@@ -167,6 +170,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Top(top) => runtime.block_on(top.run()),
         Command::Room { id, operators } => runtime.block_on(operate::room(&operators, id)),
         Command::Shard { number, operators } => runtime.block_on(operate::shard(&operators, number)),
+        Command::Probe(probe) => runtime.block_on(probe.run()),
         Command::Cluster { what } => runtime.block_on(what.run()),
         Command::Seed { settings, what } => {
             let config = settings.load()?.0;
