@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
 
 from chart import ROOT, SINGLE, one, render
-from kubelet import Kubelet, controlled
+from kubelet import PROBES, Kubelet, controlled
 from machine import HOST, NETWORK, Machine, get, run, wait_until
 
 IMAGE = "localhost/enfilade:test"
@@ -139,8 +139,12 @@ class Confined:
         self.assertNotIn("KUBERNETES_", environment)
 
     def test_all_its_probes_say_yes(self):
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        for probe in PROBES:
             self.assertEqual(self.pod.ask(probe), 200, probe)
+
+    def test_the_images_own_health_check_says_so_too(self):
+        _, *command = json.loads(run("podman", "image", "inspect", IMAGE))[0]["Healthcheck"]["Test"]
+        self.assertEqual(run("podman", "exec", self.pod.full_name, *command), "ready")
 
 
 class Single(Confined, unittest.TestCase):

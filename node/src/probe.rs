@@ -124,7 +124,8 @@ mod tests {
         for good in ["10.0.0.7:9090", "[fd00::7]:9090", "node-1.enfilade_nodes:9090"] {
             assert!(is_address(good), "{good}");
         }
-        for bad in ["", "node-1", ":9090", "$(POD_IP):9090", "node-1:admin", "fd00::7:9090", "10.0.0.7:99999"] {
+        for bad in ["", "node-1", ":9090", "$(POD_IP):9090", "node-1:admin", "fd00::7:9090", "10.0.0.7:99999"]
+        {
             assert!(!is_address(bad), "{bad}");
         }
     }
