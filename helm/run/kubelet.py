@@ -14,6 +14,7 @@ import copy
 import os
 import re
 import subprocess
+import threading
 import time
 
 import yaml
@@ -105,6 +106,10 @@ class Pod:
     def pid(self):
         return int(self.state("Pid"))
 
+    def execute(self, *command):
+        """Runs a command beside the pod's process and returns what it says."""
+        return run(*self.plug.inside("podman", "exec", self.full_name, *command))
+
     def log(self):
         done = subprocess.run(["podman", "logs", self.full_name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.stdout
@@ -161,6 +166,32 @@ class Pod:
     def remove(self):
         run("podman", "pod", "rm", "--force", "--time", "0", self.name)
         self.plug.pull()
+
+
+class Watch:
+    """Asks a pod for readiness and liveness as often as the manifest says, and notes when a kubelet would do something about it."""
+
+    def __init__(self, pod):
+        self.pod = pod
+        self.over = threading.Event()
+        self.noted = []
+        self.threads = [threading.Thread(target=self._ask, args=(probe,)) for probe in ("readinessProbe", "livenessProbe")]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self, probe):
+        manifest, failures = self.pod.container[probe], 0
+        while not self.over.wait(manifest["periodSeconds"]):
+            failures = 0 if self.pod.said_yes(probe) else failures + 1
+            if failures == manifest["failureThreshold"]:
+                self.noted.append(f"{self.pod.name}: {probe} failed {failures} times")
+
+    def end(self):
+        """What was noted."""
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        return self.noted
 
 
 class Ending:

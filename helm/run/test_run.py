@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
 
 from chart import ROOT, SINGLE, one, render
-from kubelet import PROBES, Kubelet, controlled
+from kubelet import PROBES, Kubelet, Watch, controlled
 from machine import HOST, NETWORK, Machine, get, run, wait_until
 
 IMAGE = "localhost/enfilade:test"
@@ -55,6 +55,12 @@ def memory_limit(pid):
         if not controllers and (file := pathlib.Path(f"/sys/fs/cgroup{path}/memory.max")).exists():
             return int(file.read_text())
     raise AssertionError("it is in no cgroup that limits memory")
+
+
+def measured(pod, name):
+    """A gauge of a node; None if it has none of that name."""
+    _, metrics = get(pod.address, pod.port("admin"), "/metrics")
+    return next((int(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} ")), None)
 
 
 def bytes_of(quantity):
@@ -113,7 +119,9 @@ class Confined:
         self.assertEqual(writable - {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"} | {"/data"}, said | {"/data"})
 
     def test_its_memory_is_limited(self):
-        self.assertEqual(memory_limit(self.pod.pid), bytes_of(self.pod.container["resources"]["limits"]["memory"]))
+        limit = bytes_of(self.pod.container["resources"]["limits"]["memory"])
+        self.assertEqual(memory_limit(self.pod.pid), limit)
+        self.assertEqual(measured(self.pod, "enfilade_memory_limit_bytes"), limit, "the node does not know of it")
 
     def test_secrets_are_files_that_it_can_read_and_nowhere_else(self):
         pid = self.pod.pid
@@ -144,7 +152,7 @@ class Confined:
 
     def test_the_images_own_health_check_says_so_too(self):
         _, *command = json.loads(run("podman", "image", "inspect", IMAGE))[0]["Healthcheck"]["Test"]
-        self.assertEqual(run("podman", "exec", self.pod.full_name, *command), "ready")
+        self.assertEqual(self.pod.execute(*command), "ready")
 
 
 class Single(Confined, unittest.TestCase):
@@ -242,9 +250,12 @@ class Cluster(Confined, unittest.TestCase):
         replay = Replay(self.url, "--clients", "20", "--rooms", "4", "--speed", "0.5")
         self.addCleanup(replay.end)
         old = self.nodes[0]
-        people = wait_until("in a room", lambda: connections(old) >= 5 and connections(old))
+        people = wait_until("in a room", lambda: (there := measured(old, "enfilade_connections")) >= 5 and there)
         # As the strategy of the Deployment says: first a new one, then an old one less.
         self.add_node().wait_until_ready()
+        watches = [Watch(it) for it in self.nodes if it is not old]
+        for watch in watches:
+            self.addCleanup(watch.end)
         ending = old.terminate()
         self.assertEqual(ending.code, 0, old.log())
         self.assertLess(ending.seconds, old.spec["terminationGracePeriodSeconds"])
@@ -257,13 +268,9 @@ class Cluster(Confined, unittest.TestCase):
         self.nodes.remove(old)
         old.remove()
         result = replay.assert_nobody_noticed(self)
+        self.assertEqual([noted for watch in watches for noted in watch.end()], [], "others were in trouble")
         self.assertGreaterEqual(result["counts"]["moves_told"], people)
         print(f"the pod left in {ending.seconds:.1f} of {old.spec['terminationGracePeriodSeconds']} s, {result['counts']['moves_told']} people moved", file=sys.stderr)
-
-
-def connections(pod):
-    _, metrics = get(pod.address, pod.port("admin"), "/metrics")
-    return next(int(line.split()[1]) for line in metrics.splitlines() if line.startswith("enfilade_connections "))
 
 
 class Replay:
