@@ -117,6 +117,11 @@ class Pod:
     def port(self, name):
         return next(it["containerPort"] for it in self.container["ports"] if it["name"] == name)
 
+    def measured(self, name):
+        """A gauge of the node; None if it has none of that name."""
+        _, metrics = get(self.address, self.port("admin"), "/metrics")
+        return next((int(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} ")), None)
+
     def ask(self, probe):
         """Asks once, as the manifest says, and returns the status."""
         probe = self.container[probe]
