@@ -61,7 +61,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 # ---- check and test ---------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check test-rust test-web test-python test-chart test-browser faults-short ## Run every check and every test
+test: check test-rust test-web test-python test-chart test-browser faults-short test-run ## Run every check and every test
 	@echo "everything passed"
 
 .PHONY: check
@@ -103,6 +103,10 @@ $(PYTHON): proto/tests/python/requirements.txt
 .PHONY: test-chart
 test-chart: chart-tools ## The Helm chart, the manifests, the alerts and the dashboard
 	cd helm/tests && PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/chart/bin/python -m unittest -v
+
+.PHONY: test-run
+test-run: web servers chart-tools ## The image, and the rendered chart executed without a cluster (as root, with podman)
+	@CARGO="$(CARGO)" tools/run-chart
 
 .PHONY: chart
 chart: chart-tools ## Write what is made from the chart: its README's table, the dashboard, k8s/

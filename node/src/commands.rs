@@ -4,6 +4,7 @@ mod cluster;
 mod deletion_cost;
 mod export;
 mod operate;
+mod probe;
 mod seed;
 mod top;
 
@@ -63,6 +64,8 @@ enum Command {
     },
     /// Tell Kubernetes how many people each pod serves, so that it removes the emptiest first
     DeletionCost(deletion_cost::DeletionCost),
+    /// Ask a node whether it is well, as the health check of a container does: fails unless it is
+    Probe(probe::Probe),
     /// Write the log of rooms to standard output, for enfilade-check
     Export {
         #[command(flatten)]
@@ -174,6 +177,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         }
         Command::Room { id, operators } => runtime.block_on(operate::room(&operators, id)),
         Command::Shard { number, operators } => runtime.block_on(operate::shard(&operators, number)),
+        Command::Probe(probe) => runtime.block_on(probe.run()),
         Command::Cluster { what } => runtime.block_on(what.run()),
         Command::Seed { settings, what } => {
             let config = settings.load()?.0;

@@ -34,7 +34,7 @@ use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings};
 use crate::page;
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
-use crate::probe::{TcpProbe, advertised};
+use crate::probe::{TcpProbe, advertised, is_address};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
 use crate::telemetry::{Telemetry, Vitals};
@@ -76,6 +76,8 @@ pub enum StartError {
     /// Others have to reach the operators' port, to see whether this node lives.
     #[error("admin_listen is {0}, which others cannot reach: advertise_admin is needed in a cluster")]
     Advertise(SocketAddr),
+    #[error("advertise_admin is {0:?}, and has to be host:port")]
+    Advertised(String),
     /// Other nodes live on this database, and there is no way to talk to them.
     #[error("{0} is alive on this database: nats_url is needed to talk to it")]
     NotAlone(String),
@@ -293,7 +295,8 @@ fn describe(config: &Config, me: Incarnation, admin_address: SocketAddr) -> Resu
         // A node on its own is reached by nobody.
         ("", None) if config.nats_url.is_empty() => admin_address.to_string(),
         ("", None) => return Err(StartError::Advertise(admin_address)),
-        (given, _) => given.to_owned(),
+        (given, _) if is_address(given) => given.to_owned(),
+        (given, _) => return Err(StartError::Advertised(given.to_owned())),
     };
     Ok(NewNode {
         incarnation: me,

@@ -46,6 +46,15 @@ fn reachable(address: &str) -> Option<&str> {
     }
 }
 
+/// Whether it is a name or an address, and a port. What a start script or a manifest left unfilled is not, and would be the same for all nodes.
+pub(crate) fn is_address(text: &str) -> bool {
+    let is_name = |host: &str| {
+        !host.is_empty() && host.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '.' | '_'))
+    };
+    let named = text.rsplit_once(':').map(|(host, port)| is_name(host) && port.parse::<u16>().is_ok());
+    text.parse::<SocketAddr>().is_ok() || named == Some(true)
+}
+
 /// Probes over TCP.
 #[derive(Debug)]
 pub(crate) struct TcpProbe;
@@ -108,6 +117,17 @@ mod tests {
         let routed = advertised("10.0.0.7:9090".parse().unwrap()).unwrap();
         assert_eq!(reachable(&routed), Some("10.0.0.7:9090"));
         assert_eq!(advertised("0.0.0.0:9090".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["10.0.0.7:9090", "[fd00::7]:9090", "node-1.enfilade_nodes:9090"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "node-1", ":9090", "$(POD_IP):9090", "node-1:admin", "fd00::7:9090", "10.0.0.7:99999"]
+        {
+            assert!(!is_address(bad), "{bad}");
+        }
     }
 
     #[tokio::test]

@@ -42,7 +42,10 @@ fn the_schema_goes_up_and_down_and_up_with_data_in_it() {
 #[test]
 fn what_makes_no_sense_is_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [&[&str]; 5] = [
+    let free = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let unfilled = [&["serve", "--advertise-admin", "$(POD_IP):9090"], &free[..]].concat();
+    let cases: [&[&str]; 6] = [
+        &unfilled,
         &["migrate", "up", "--to", "99"],
         &["migrate", "up", "--database-url", "mysql://somewhere"],
         &["serve", "--listen", "nowhere"],

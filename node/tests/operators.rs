@@ -230,3 +230,27 @@ async fn operators_look_inside() {
     let (good, said) = look(words(&["shard", "4096"])).await.unwrap();
     assert!(!good && said.contains("shards are numbered from 0 to 4095"), "{said}");
 }
+
+#[tokio::test]
+async fn a_health_check_says_what_the_node_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(&folder, &[]).await;
+    let admin = node.settings.admin;
+    let probe = |question: &'static str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_enfilade"));
+        command.args(["probe", question, "--admin", &admin.to_string()]);
+        async {
+            let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+        }
+    };
+    for (question, answer) in [("started", "started\n"), ("ready", "ready\n"), ("live", "alive\n")] {
+        assert_eq!(probe(question).await, (true, answer.to_owned()));
+    }
+    assert_eq!(ask(admin, "POST", "/admin/drain?wait=true", None).await.0, 200);
+    let (good, said) = probe("ready").await;
+    assert!(!good && said.contains("503"), "{said}");
+    assert!(probe("live").await.0);
+    drop(node);
+    assert!(!probe("live").await.0);
+}
