@@ -27,7 +27,7 @@ FROM busybox:1.37-musl AS busybox
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 # Whoever lists what is in the image finds where it is from: --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date -u +%FT%TZ)
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Enfilade" \
