@@ -12,7 +12,7 @@ use std::time::Duration;
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
-use self::progress::Progress;
+use self::progress::{End, Progress};
 pub use self::progress::Trouble;
 use crate::stopwatch::Stopwatch;
 
@@ -108,20 +108,23 @@ async fn run(
         }
         waiting.set(requests.len() as f64);
         progress.begins(index);
-        let well = commit(&*log, writer, taken).await;
-        progress.ends(index, well);
+        let end = commit(&*log, writer, taken).await;
+        progress.ends(index, end);
     }
 }
 
-/// Returns whether the database did what it was asked, were it to refuse.
-async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) -> bool {
+async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) -> End {
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
     record(watch, batches.len(), ops, &result);
-    let well = result.is_ok();
+    let end = match &result {
+        Ok(_) if ops == 0 => End::Asked,
+        Ok(_) => End::Wrote,
+        Err(_) => End::Failed,
+    };
     match result {
         Ok(outcomes) => {
             for (done, outcome) in waiting.into_iter().zip(outcomes) {
@@ -142,7 +145,7 @@ async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest
             waiting.into_iter().for_each(|done| done(if unknown { Commit::Unknown } else { Commit::Failed }));
         }
     }
-    well
+    end
 }
 
 fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {

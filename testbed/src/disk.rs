@@ -36,12 +36,16 @@ impl SmallDisk {
     /// When this user may not, or there is no loop device or no `mkfs.ext4`.
     pub async fn mount(folder: &Path, megabytes: u32, logs: &Path) -> Result<Self, DiskError> {
         // The folder is ours: it has no quotes in it.
-        let place = folder.display();
-        let furnish = format!(
-            "truncate -s {megabytes}M '{place}.disk'; PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -F -m 0 '{place}.disk'; \
-             mount -o loop '{place}.disk' '{place}'"
-        );
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let images = folder.with_file_name("disks");
+        let image = images.join(&*name);
+        let furnish = format!(
+            "mkdir -p '{}'; truncate -s {megabytes}M '{image}'; PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -F -m 0 '{image}'; \
+             mount -o loop '{image}' '{}'",
+            images.display(),
+            folder.display(),
+            image = image.display(),
+        );
         let enclosure = Enclosure::build(&format!("disk-{name}"), Kind::Mounts, &furnish, logs).await?;
         let outside = enclosure.inside().outside(folder);
         let number = outside.metadata().map_err(DiskError::Device)?.dev();

@@ -20,6 +20,15 @@ pub enum Trouble {
     Stuck,
 }
 
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Wrote,
+    /// There was nothing to write: whether writing works is not known any better.
+    Asked,
+    Failed,
+}
+
 /// What one committer does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
@@ -52,9 +61,15 @@ impl Progress {
         self.turn(committer, |turn| turn.under_way = Some(Stopwatch::start()));
     }
 
-    pub(super) fn ends(&self, committer: usize, well: bool) {
-        let failed = (!well).then(Stopwatch::start);
-        self.turn(committer, |turn| *turn = Turn { under_way: None, failed });
+    pub(super) fn ends(&self, committer: usize, end: End) {
+        self.turn(committer, |turn| {
+            turn.under_way = None;
+            match end {
+                End::Wrote => turn.failed = None,
+                End::Asked => {}
+                End::Failed => turn.failed = Some(Stopwatch::start()),
+            }
+        });
     }
 
     /// The worst that is known of any.
@@ -89,14 +104,16 @@ mod tests {
         progress.begins(0);
         progress.begins(1);
         assert_eq!(progress.trouble(), None, "it takes its time");
-        progress.ends(0, true);
-        progress.ends(1, false);
+        progress.ends(0, End::Wrote);
+        progress.ends(1, End::Failed);
         assert_eq!(progress.trouble(), Some(Trouble::Failing));
         progress.begins(1);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "nobody knows better yet");
-        progress.ends(0, true);
+        progress.ends(1, End::Asked);
+        assert_eq!(progress.trouble(), Some(Trouble::Failing), "nothing was written");
+        progress.ends(0, End::Wrote);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "another one's success is no comfort");
-        progress.ends(1, true);
+        progress.ends(1, End::Wrote);
         assert_eq!((progress.trouble(), progress.under_way()), (None, Duration::ZERO));
     }
 }

@@ -2,12 +2,15 @@
 //! which of the chart's alerts fire.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::catalogue::Visible;
+use super::report::time;
 use crate::{admin, prometheus};
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -67,6 +70,24 @@ impl Overseer {
 }
 
 impl Seen {
+    /// What operators should have seen and did not.
+    #[must_use]
+    pub fn lacks(&self, visible: &Visible, struck: &BTreeSet<String>) -> Vec<String> {
+        let mut lacking = Vec::new();
+        // What all depend on strikes nobody in particular.
+        if self.unready.is_empty() || !struck.iter().all(|node| self.unready.contains_key(node)) {
+            lacking.push("a node that was struck went on saying that it is ready".to_owned());
+        }
+        if visible.moves && self.moved.is_none() {
+            lacking.push("its shards did not move".to_owned());
+        }
+        if let Some(alerts) = &self.alerts {
+            let silent = visible.alerts.iter().filter(|alert| !alerts.contains(**alert));
+            lacking.extend(silent.map(|alert| format!("{alert} did not fire")));
+        }
+        lacking
+    }
+
     async fn look(&mut self, subjects: &Subjects, begun: Instant) {
         for (name, node) in &subjects.nodes {
             if !self.unready.contains_key(name) && !admin::is_ready(*node).await {
@@ -83,6 +104,20 @@ impl Seen {
     }
 }
 
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |passed: &Duration| time(passed.as_secs_f64() * 1e3);
+        let unready = self.unready.values().min().map(|first| format!("not ready after {}", after(first)));
+        let moved = self.moved.as_ref().map(|moved| format!("shards moved after {}", after(moved)));
+        let alerts = match &self.alerts {
+            None => Some("no Prometheus to judge alerts".to_owned()),
+            Some(alerts) if alerts.is_empty() => None,
+            Some(alerts) => Some(alerts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        };
+        f.write_str(&[unready, moved, alerts].into_iter().flatten().collect::<Vec<_>>().join("; "))
+    }
+}
+
 /// Whether nodes that are not struck own everything, as the first of them sees it.
 async fn others_own_all(subjects: &Subjects) -> bool {
     let bystander = subjects.nodes.iter().find(|(name, _)| !subjects.struck.contains(name));
@@ -93,4 +128,29 @@ async fn others_own_all(subjects: &Subjects) -> bool {
     let others =
         nodes.filter(|node| !node["name"].as_str().is_some_and(|name| subjects.struck.contains(name)));
     others.filter_map(|node| node["shards"].as_u64()).sum::<u64>() == SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_seen_is_told_and_what_nobody_could_see_is_not() {
+        let visible = Visible { moves: true, alerts: &["A", "B"] };
+        let struck: BTreeSet<String> = ["node-1".to_owned()].into();
+        let unready = BTreeMap::from([("node-1".to_owned(), Duration::from_millis(2_300))]);
+        let seen = Seen {
+            unready,
+            moved: Some(Duration::from_secs(4)),
+            alerts: Some(["A", "B", "C"].map(String::from).into()),
+        };
+        assert_eq!(seen.lacks(&visible, &struck), Vec::<String>::new());
+        assert_eq!(seen.to_string(), "not ready after 2.30 s; shards moved after 4.00 s; A, B, C");
+        let other = Seen { alerts: Some(["A".to_owned()].into()), ..Seen::default() };
+        assert_eq!(
+            other.lacks(&visible, &struck),
+            ["a node that was struck went on saying that it is ready", "its shards did not move", "B did not fire"]
+        );
+        assert_eq!(Seen { alerts: None, ..seen }.lacks(&visible, &struck), Vec::<String>::new());
+    }
 }

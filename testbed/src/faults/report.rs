@@ -1,12 +1,10 @@
 //! `docs/faults.md`: what was broken, what came of it, and on which machine, as Markdown.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
 use enfilade_loadtest::checker::{Invariant, Recovery};
 
-use super::catalogue::{Fault, Visible};
+use super::catalogue::{Act, Fault};
 use super::measure::{Felt, Spread};
 use super::oversight::Seen;
 use super::setup::Setup;
@@ -110,25 +108,11 @@ pub fn judge(fault: &Fault, outcome: &Outcome) -> Vec<String> {
     if fault.spares_bystanders() && bystanders > 0 {
         wrong.push(format!("{bystanders} clients of other nodes lost their connection"));
     }
+    if fault.act == Act::RollingUpgrade && outcome.felt.lost > 0 {
+        wrong.push(format!("{} clients lost their connection without being told to move", outcome.felt.lost));
+    }
     if let (Some(visible), Some(seen)) = (&fault.visible, &outcome.done.seen) {
-        wrong.extend(judge_visibility(visible, seen, &outcome.done.struck));
-    }
-    wrong
-}
-
-/// What operators should have seen and did not.
-#[must_use]
-pub fn judge_visibility(visible: &Visible, seen: &Seen, struck: &BTreeSet<String>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if seen.unready.is_empty() || !struck.iter().all(|node| seen.unready.contains_key(node)) {
-        wrong.push("a node that was struck went on saying that it is ready".to_owned());
-    }
-    if visible.moves && seen.moved.is_none() {
-        wrong.push("its shards did not move".to_owned());
-    }
-    if let Some(alerts) = &seen.alerts {
-        let silent = visible.alerts.iter().filter(|alert| !alerts.contains(**alert));
-        wrong.extend(silent.map(|alert| format!("{alert} did not fire")));
+        wrong.extend(seen.lacks(visible, &outcome.done.struck));
     }
     wrong
 }
@@ -287,20 +271,8 @@ fn cells(figures: &Figures) -> String {
         time(waits.p50),
         time(waits.p99),
         time(waits.max),
-        figures.seen.as_ref().map(|seen| format!(" {}", sight(seen))).unwrap_or_default(),
+        figures.seen.as_ref().map(|seen| format!(" {seen}")).unwrap_or_default(),
     )
-}
-
-fn sight(seen: &Seen) -> String {
-    let after = |time_until: &Duration| time(time_until.as_secs_f64() * 1e3);
-    let unready = seen.unready.values().min().map(|first| format!("not ready after {}", after(first)));
-    let moved = seen.moved.as_ref().map(|moved| format!("shards moved after {}", after(moved)));
-    let alerts = match &seen.alerts {
-        None => Some("no Prometheus to judge alerts".to_owned()),
-        Some(alerts) if alerts.is_empty() => None,
-        Some(alerts) => Some(alerts.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
-    };
-    [unready, moved, alerts].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn write_upgrade(f: &mut fmt::Formatter<'_>, figures: &Figures) -> fmt::Result {
@@ -374,7 +346,7 @@ fn write_comparison(f: &mut fmt::Formatter<'_>, comparison: &Comparison) -> fmt:
 }
 
 /// As many digits as mean something.
-fn time(ms: f64) -> String {
+pub(super) fn time(ms: f64) -> String {
     if ms >= 1_000.0 { format!("{:.2} s", ms / 1e3) } else { format!("{ms:.0} ms") }
 }
 
@@ -431,6 +403,19 @@ mod tests {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
         assert!(!text.contains("Three nodes beside one"));
+    }
+
+    #[test]
+    fn an_upgrade_has_a_section_with_a_line_for_each_way() {
+        let felt = |p99| Felt { clients: 40, moved: 39, waits: Spread { p99, ..Spread::default() }, ..Felt::default() };
+        let legs = vec![("upgrade", felt(210.0)), ("back", felt(190.0))];
+        let mut document = document();
+        document.rows[0].result = Ok(Figures { legs, refused: 3, ..figures() });
+        let text = document.to_string();
+        assert!(text.contains("## A rolling upgrade and back"), "{text}");
+        assert!(text.contains("Acknowledged 1234, lost 0, doubled 0, errors shown 3."), "{text}");
+        assert!(text.contains("| upgrade | 0 ms | 210 ms | 0 ms | 39 of 40 | 0 |"), "{text}");
+        assert!(text.contains("| back | 0 ms | 190 ms | 0 ms | 39 of 40 | 0 |"), "{text}");
     }
 
     #[test]
