@@ -25,7 +25,7 @@ RUN mkdir /data
 # Of no base image, even a small one: with it this one would be half as large again. `tools/image` builds this stage without Docker.
 FROM scratch
 # Whoever lists what is in the image finds where it is from: --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(date -u +%FT%TZ)
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Enfilade" \

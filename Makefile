@@ -78,8 +78,13 @@ check-web: web/node_modules/.package-lock.json
 	cd web/app && npm run --silent check
 
 .PHONY: test-rust
-test-rust: build servers
+test-rust: build servers previous
 	$(CARGO) test --workspace
+
+# The release before this one, which tests run beside this one.
+.PHONY: previous
+previous: build
+	@tools/previous debug
 
 # The programs that other tests start.
 .PHONY: build
@@ -140,13 +145,19 @@ servers:
 
 # Faults are judged on what people run: the release build.
 .PHONY: faults
-faults: web servers ## Break a cluster in every way while people draw; writes docs/faults.md
+faults: web servers prometheus ## Break a cluster in every way while people draw; writes docs/faults.md
 	$(CARGO) build --release --quiet -p enfilade-node -p enfilade-loadtest -p enfilade-testbed
+	@tools/previous release
 	target/release/enfilade-faults all --report docs/faults.md $(ARGS)
 
 .PHONY: faults-short
 faults-short: build servers ## The faults that matter most, in a few minutes
 	target/debug/enfilade-faults run --short --patience 5 $(ARGS)
+
+# It judges the chart's alerts while something is broken.
+.PHONY: prometheus
+prometheus:
+	@command -v prometheus >/dev/null || { source tools/debian && debian prometheus; } || echo "make: without Prometheus no alerts are judged" >&2
 
 # ---- measure ----------------------------------------------------------------------------------------------------
 # docs/performance.md says how to read what comes out.

@@ -60,6 +60,7 @@ ROWS = [
         ("Commits per second", "ops", [(rate("enfilade_commits_total", "outcome"), "{{outcome}}")], ""),
         ("Ops and rooms per commit", "short", [(f"sum({rate('enfilade_ops_committed_total')}) / sum({rate('enfilade_commits_total')})", "ops"), (f"sum({rate('enfilade_commit_batches_sum')}) / sum({rate('enfilade_commit_batches_count')})", "rooms")],
          "The busier, the fuller: commits carry whatever came while the last one ran."),
+        ("The commit under way", "s", [(f"max by (pod) ({gauge('enfilade_commit_under_way_seconds')})", "{{pod}}")], "How long it has been. Seconds: the disk stands still."),
         ("Rooms that wait for a commit", "short", [(f"sum by (pod) ({gauge('enfilade_commits_waiting')})", "{{pod}}")], "At 4,096 ops are refused."),
         ("Room on the disk (SQLite)", "bytes", [(gauge("enfilade_disk_free_bytes"), "{{pod}}")], ""),
     ]),

@@ -36,7 +36,7 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::Audience;
 
-pub use self::membership::{Probe, Standing, Verdict};
+pub use self::membership::{LEASE, Probe, Standing, Verdict};
 
 /// How long an edge waits for an owner to be found and to answer,
 const ATTACH: Duration = Duration::from_secs(10);
@@ -195,6 +195,12 @@ impl Cluster {
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.0.standing.subscribe()
+    }
+
+    /// How long ago this node's lease was renewed, which is a write; None before the first time.
+    #[must_use]
+    pub fn renewed_ago(&self) -> Option<Duration> {
+        self.0.renewed_ago()
     }
 
     /// Gives all shards to others, if there are others, and is given none from now on. Returns whether none is left.

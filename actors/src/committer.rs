@@ -4,11 +4,16 @@
 //! A committer has no timer: a batch is whatever arrived while the last commit ran. So a quiet room waits for one commit, and a busy
 //! node pays for one commit per hundreds of ops.
 
+mod progress;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
+use self::progress::{End, Progress};
+pub use self::progress::Trouble;
 use crate::stopwatch::Stopwatch;
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
@@ -47,18 +52,32 @@ impl std::fmt::Debug for CommitRequest {
 #[derive(Clone, Debug)]
 pub struct Committers {
     queues: Arc<[mpsc::Sender<CommitRequest>]>,
+    progress: Arc<Progress>,
 }
 
 impl Committers {
     /// Starts `count` committers (at least one).
     #[must_use]
     pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize) -> Self {
+        let progress = Arc::new(Progress::of(count.max(1)));
         let start = |index: usize| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            tokio::spawn(run(log.clone(), writer, index, requests));
+            tokio::spawn(run(log.clone(), writer, index, progress.clone(), requests));
             queue
         };
-        Self { queues: (0..count.max(1)).map(start).collect() }
+        Self { queues: (0..count.max(1)).map(start).collect(), progress }
+    }
+
+    /// Why ops cannot be written at present, if that is so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.progress.trouble()
+    }
+
+    /// For how long the commit that began first has been under way.
+    #[must_use]
+    pub fn under_way(&self) -> Duration {
+        self.progress.under_way()
     }
 
     /// Hands over a batch. Waits only while thousands of other rooms are waiting too.
@@ -75,6 +94,7 @@ async fn run(
     log: Arc<dyn RoomLog>,
     writer: Incarnation,
     index: usize,
+    progress: Arc<Progress>,
     mut requests: mpsc::Receiver<CommitRequest>,
 ) {
     let waiting = metrics::gauge!("enfilade_commits_waiting", "committer" => index.to_string());
@@ -87,17 +107,24 @@ async fn run(
             taken.push(next);
         }
         waiting.set(requests.len() as f64);
-        commit(&*log, writer, taken).await;
+        progress.begins(index);
+        let end = commit(&*log, writer, taken).await;
+        progress.ends(index, end);
     }
 }
 
-async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) {
+async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) -> End {
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
     record(watch, batches.len(), ops, &result);
+    let end = match &result {
+        Ok(_) if ops == 0 => End::Asked,
+        Ok(_) => End::Wrote,
+        Err(_) => End::Failed,
+    };
     match result {
         Ok(outcomes) => {
             for (done, outcome) in waiting.into_iter().zip(outcomes) {
@@ -118,6 +145,7 @@ async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest
             waiting.into_iter().for_each(|done| done(if unknown { Commit::Unknown } else { Commit::Failed }));
         }
     }
+    end
 }
 
 fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {

@@ -179,6 +179,12 @@ impl Host {
         Ok(Self(inner))
     }
 
+    /// The way to the committers, to see how they are getting on.
+    #[must_use]
+    pub fn committers(&self) -> &Committers {
+        &self.0.deps.committers
+    }
+
     /// Says where rooms' events go. What they tell before that nobody hears.
     pub fn connect(&self, outlet: Weak<dyn Outlet>) {
         let _ = self.0.deps.outlet.set(outlet);

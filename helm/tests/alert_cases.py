@@ -34,6 +34,7 @@ CASES = {
     "EnfiladeOpsSlowSlowBurn": case("420m", {"namespace": "n"}, (f'enfilade_op_ack_seconds_bucket{{le="0.25",{NODE}}}', "0+92x1800"), (f"enfilade_op_ack_seconds_count{{{NODE}}}", "0+100x1800")),
     "EnfiladeOpsRefused": case("15m", {"namespace": "n"}, (f'enfilade_ops_total{{outcome="refused",{NODE}}}', "0+10x80"), (f'enfilade_ops_total{{outcome="accepted",{NODE}}}', "0+90x80")),
     "EnfiladeCommitsFailing": case("8m", POD, (f'enfilade_commits_total{{outcome="error",{NODE}}}', "0+1x40")),
+    "EnfiladeCommitStuck": case("2m", POD, (f"enfilade_commit_under_way_seconds{{{NODE}}}", "0x2 30x20")),
     "EnfiladeCommitsSlow": case(
         "20m", POD,
         (f'enfilade_commit_seconds_bucket{{le="0.1",{NODE}}}', "0+90x90"), (f'enfilade_commit_seconds_bucket{{le="0.25",{NODE}}}', "0+100x90"), (f'enfilade_commit_seconds_bucket{{le="+Inf",{NODE}}}', "0+100x90"),
@@ -71,6 +72,7 @@ CALM = (
     (f'enfilade_commits_total{{outcome="error",{NODE}}}', "0x2400"),
     (f'enfilade_commit_seconds_bucket{{le="0.1",{NODE}}}', "0+1000x2400"),
     (f'enfilade_commit_seconds_bucket{{le="+Inf",{NODE}}}', "0+1000x2400"),
+    (f"enfilade_commit_under_way_seconds{{{NODE}}}", "0x2400"),
     (f'enfilade_commits_waiting{{committer="0",{NODE}}}', "3x2400"),
     (f"enfilade_shards_owned{{{NODE}}}", "4096x2400"),
     (f"enfilade_fences_total{{{NODE}}}", "0x2400"),

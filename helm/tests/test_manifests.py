@@ -224,6 +224,26 @@ class Values(unittest.TestCase):
         self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"], {"maxSurge": 1, "maxUnavailable": 0})
         self.assertGreater(deployment["spec"]["progressDeadlineSeconds"], 75 + 2 * 150)
 
+    def test_the_walk_through_of_upgrades_says_what_happens(self):
+        """UPGRADING.md is about a release called `board`."""
+        page = " ".join((chart.CHART / "UPGRADING.md").read_text().split())
+        there = set()
+        for values, settings in (((), CLUSTER), ((), (*CLUSTER, "splitRoles=true")), ((SINGLE,), ())):
+            there |= {(it["kind"].lower(), it["metadata"]["name"]) for it in render(values, settings, release="board")}
+        named = set(re.findall(r"(deployment|statefulset|job)/(board[a-z-]*)", page))
+        self.assertGreaterEqual(len(named), 3)
+        self.assertLessEqual(named, there)
+        for name in ("board-enfilade-edge", "board-enfilade-host", "board-enfilade-migrate"):
+            self.assertIn(f"`{name}`", page)
+            self.assertIn(name, {name for _, name in there})
+        cluster = render((), CLUSTER, release="board")
+        spec = one(cluster, "Deployment")["spec"]
+        self.assertIn("(`maxSurge: {maxSurge}`, `maxUnavailable: {maxUnavailable}`)".format(**spec["strategy"]["rollingUpdate"]), page)
+        self.assertIn(f"ready for {spec['minReadySeconds']} s", page)
+        self.assertIn(f"after {spec['progressDeadlineSeconds'] // 60} minutes", page)
+        self.assertNotIn("rollback", one(cluster, "Job")["metadata"]["annotations"]["helm.sh/hook"], "going back migrates nothing")
+        self.assertIn("hook-succeeded", one(cluster, "Job")["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "one that failed is there to be looked at")
+
     def test_split_roles_are_two_deployments(self):
         objects = variant("split roles")
         edge, host = (one(objects, "Deployment", f"r-enfilade-{role}") for role in ("edge", "host"))

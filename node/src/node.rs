@@ -172,6 +172,8 @@ impl Node {
         });
         let vitals = Vitals {
             cluster: cluster.clone(),
+            host: host.clone(),
+            answers: Arc::new(AtomicBool::new(true)),
             log: store.log.clone(),
             ready: ready.clone(),
             disk: match config.database_url.parse()? {

@@ -7,9 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::disk::SmallDisk;
+use crate::disk::{DiskError, SmallDisk};
+use crate::enclosure::Inside;
 use crate::haproxy::{Backend, Haproxy, HaproxyError};
 use crate::link::Link;
+use crate::memory::MemoryGroup;
 use crate::nats::{NatsServer, NatsServerError, NatsServerOptions};
 use crate::netns::{Bridge, NetworkError, Plug};
 use crate::node::{Membership, Node, NodeSettings};
@@ -29,6 +31,8 @@ pub enum ClusterError {
     Nats(#[from] NatsServerError),
     #[error(transparent)]
     Network(#[from] NetworkError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> ClusterError {
@@ -47,8 +51,10 @@ pub struct Plan {
     pub network: Network,
     /// Over how long a leaving node tells its clients to move.
     pub drain_seconds: u32,
-    /// Each node's data folder is a disk of this size. Needs root, and no namespaces of the network.
+    /// The database is on a disk of this size: PostgreSQL's, or each node's own. Needs root, and no namespaces of the network.
     pub disk_megabytes: Option<u32>,
+    /// The memory of each node can be bounded. Needs root, and neither of the two.
+    pub memory_groups: bool,
     /// What each node does (`edge`, `host`), one after the other; those that are not named do both.
     pub roles: Vec<String>,
     /// Further flags of every node.
@@ -134,8 +140,10 @@ pub struct Cluster {
     pub postgres: Option<Postgres>,
     /// As many as nodes, or none.
     pub plugs: Vec<Plug>,
-    /// As many as nodes, or none.
+    /// As many as databases, or none.
     pub disks: Vec<SmallDisk>,
+    /// As many as nodes, or none.
+    pub memory: Vec<MemoryGroup>,
     _bridge: Option<Bridge>,
     pub logs: PathBuf,
 }
@@ -160,6 +168,7 @@ impl Cluster {
             postgres: None,
             plugs: Vec::new(),
             disks: Vec::new(),
+            memory: Vec::new(),
             _bridge: None,
             logs,
         };
@@ -185,11 +194,9 @@ impl Cluster {
     }
 
     async fn start_servers(&mut self, plan: &Plan) -> Result<(), ClusterError> {
-        let home = Home {
-            folder: plan.folder.join("postgres"),
-            log: self.logs.join("postgres.log"),
-            port: plan.ports.postgres,
-        };
+        let folder = plan.folder.join("postgres");
+        let inside = self.inside(plan, &folder).await?;
+        let home = Home { folder, inside, log: self.logs.join("postgres.log"), port: plan.ports.postgres };
         let postgres = Postgres::start_in(home, PostgresOptions::default());
         self.postgres = Some(postgres.map_err(failed("PostgreSQL does not start"))?);
         let options = NatsServerOptions {
@@ -206,13 +213,15 @@ impl Cluster {
         let name = format!("node-{}", number + 1);
         let data = plan.folder.join(&name);
         std::fs::create_dir_all(&data).map_err(failed("the node's folder cannot be made"))?;
-        if let Some(megabytes) = plan.disk_megabytes {
-            self.disks.push(SmallDisk::mount(&data, megabytes, &self.logs).await?);
-        }
-        let wrapper = match (self.plugs.get(number), self.disks.get(number)) {
-            (Some(plug), _) => plug.wrapper(),
-            (None, Some(disk)) => disk.wrapper(),
-            (None, None) => Vec::new(),
+        let wrapper = match self.plugs.get(number) {
+            Some(plug) => plug.wrapper(),
+            None if plan.memory_groups => {
+                let group = MemoryGroup::make(&name).map_err(failed("no control group"))?;
+                self.memory.push(group);
+                self.memory[number].wrapper()
+            }
+            None if plan.shape == Shape::Alone => self.inside(plan, &data).await?.wrapper,
+            None => Vec::new(),
         };
         let plug = self.plugs.get(number);
         let ip = plug.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |plug| plug.address);
@@ -228,6 +237,16 @@ impl Cluster {
         };
         self.nodes.push(Node::new(&plan.binary, &self.logs, settings));
         Ok(())
+    }
+
+    /// Where a database in a folder runs: with a disk of its own, if it is to have one.
+    async fn inside(&mut self, plan: &Plan, folder: &Path) -> Result<Inside, ClusterError> {
+        let Some(megabytes) = plan.disk_megabytes else { return Ok(Inside::default()) };
+        std::fs::create_dir_all(folder).map_err(failed("the database's folder cannot be made"))?;
+        let disk = SmallDisk::mount(folder, megabytes, &self.logs).await?;
+        let inside = disk.inside();
+        self.disks.push(disk);
+        Ok(inside)
     }
 
     /// Where the next node finds the others, through links of its own if it gets some.
@@ -271,6 +290,7 @@ impl Cluster {
 
     /// Ends everything in good order: the nodes at once, then what they use.
     pub async fn stop(mut self, grace: Duration) {
+        self.let_disks_flow();
         for node in &mut self.nodes {
             if let Some(process) = node.process() {
                 // One that ended already needs no telling.
@@ -293,9 +313,23 @@ impl Cluster {
         }
     }
 
+    /// Whoever waits for a disk that stands still cannot even be killed.
+    fn let_disks_flow(&self) {
+        for disk in &self.disks {
+            // One that cannot be told to stand still does not.
+            let _ = disk.flow();
+        }
+    }
+
     #[must_use]
     pub fn url(&self) -> Option<String> {
         self.balancer.as_ref().map(|balancer| format!("http://{}", balancer.address))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.let_disks_flow();
     }
 }
 

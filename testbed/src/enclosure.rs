@@ -1,8 +1,9 @@
 //! Namespaces of the kernel, each kept by a process that only waits: when it ends, and it ends with this one, the kernel
 //! takes away all that was made inside. Needs root, and `unshare` and `nsenter` of util-linux.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::process::{Launch, Process, ProcessError};
@@ -63,10 +64,44 @@ impl Enclosure {
         self.holder.pid()
     }
 
-    /// What to put before a command so that it runs inside. It becomes the command, so its process id is the command's.
+    /// The way in.
     #[must_use]
-    pub fn wrapper(&self) -> Vec<OsString> {
-        let inside = format!("{}=/proc/{}/ns/{}", self.kind.flag(), self.pid(), self.kind.file());
-        vec!["nsenter".into(), inside.into(), "--".into()]
+    pub fn inside(&self) -> Inside {
+        let namespace = format!("{}=/proc/{}/ns/{}", self.kind.flag(), self.pid(), self.kind.file());
+        Inside {
+            wrapper: vec!["nsenter".into(), namespace.into(), "--".into()],
+            root: format!("/proc/{}/root", self.pid()).into(),
+        }
+    }
+}
+
+/// Where a command runs: in an enclosure, or, by default, where this process does.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// What to put before a command so that it runs there. It becomes the command, so its process id is the command's.
+    pub wrapper: Vec<OsString>,
+    /// Its root, as this process sees it.
+    root: PathBuf,
+}
+
+impl Default for Inside {
+    fn default() -> Self {
+        Self { wrapper: Vec::new(), root: "/".into() }
+    }
+}
+
+impl Inside {
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut words = self.wrapper.iter().map(OsString::as_os_str).chain([program.as_ref()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+
+    /// A path of it, as this process sees it.
+    #[must_use]
+    pub fn outside(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 }

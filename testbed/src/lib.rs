@@ -14,12 +14,14 @@ pub mod faults;
 pub mod haproxy;
 pub mod link;
 pub mod measure;
+pub mod memory;
 pub mod nats;
 pub mod netns;
 pub mod node;
 pub mod ports;
 pub mod process;
 pub mod program;
+pub mod prometheus;
 pub mod state;
 
 mod postgres;

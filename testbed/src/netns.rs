@@ -92,7 +92,7 @@ impl Plug {
     /// What to put before a command so that it has this address.
     #[must_use]
     pub fn wrapper(&self) -> Vec<OsString> {
-        self.enclosure.wrapper()
+        self.enclosure.inside().wrapper
     }
 
     /// The address vanishes.

@@ -94,6 +94,11 @@ impl Node {
         format!("http://{}", self.settings.listen)
     }
 
+    /// From its next start on it is another program, on the same data and at the same addresses.
+    pub fn install(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
+    }
+
     /// Starts it if it does not run.
     ///
     /// # Errors

@@ -7,11 +7,11 @@
 //! The server must not outlive the tests, however they end. So a small shell stands by whose standard input is a pipe from
 //! here: when that closes (and it does even if this process is killed), it ends the server and removes the folder.
 
-use std::ffi::OsStr;
+mod account;
+
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use self::account::Account;
+use crate::enclosure::Inside;
 
 /// How long a server may take to come up or to go down: machines that test are loaded.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +51,8 @@ pub struct Home {
     pub folder: PathBuf,
     pub log: PathBuf,
     pub port: u16,
+    /// Where it runs.
+    pub inside: Inside,
 }
 
 /// A running server.
@@ -55,6 +60,7 @@ pub struct Home {
 pub struct Postgres {
     options: PostgresOptions,
     programs: PathBuf,
+    inside: Inside,
     folder: PathBuf,
     log: PathBuf,
     port: u16,
@@ -82,13 +88,15 @@ impl Postgres {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("enfilade-postgres-").tempdir()?;
         let account = Account::for_server(folder.path())?;
-        let guard = guard(folder.path(), Afterwards::Remove)?;
+        let inside = Inside::default();
+        let guard = guard(&inside, folder.path(), Afterwards::Remove)?;
         // From here on the guard removes it.
         let folder = folder.keep();
-        initialise(&programs, &folder, account)?;
+        initialise(&programs, &inside, &folder, account)?;
         let mut server = Self {
             options,
             programs,
+            inside,
             log: folder.join("log"),
             folder,
             port: 0,
@@ -113,19 +121,22 @@ impl Postgres {
     /// When PostgreSQL is not installed, or does not start.
     pub fn start_in(home: Home, options: PostgresOptions) -> io::Result<Self> {
         let programs = programs()?;
-        fs::create_dir_all(&home.folder)?;
-        let folder = home.folder.canonicalize()?;
-        let account = Account::for_server(&folder)?;
-        if !folder.join("data/PG_VERSION").exists() {
-            initialise(&programs, &folder, account)?;
+        let Home { folder, log, port, inside } = home;
+        let folder = std::path::absolute(folder)?;
+        let outside = inside.outside(&folder);
+        fs::create_dir_all(&outside)?;
+        let account = Account::for_server(&outside)?;
+        if !outside.join("data/PG_VERSION").exists() {
+            initialise(&programs, &inside, &folder, account)?;
         }
-        let guard = Mutex::new(guard(&folder, Afterwards::Keep)?);
+        let guard = Mutex::new(guard(&inside, &folder, Afterwards::Keep)?);
         let server = Self {
             options,
             programs,
+            inside,
             folder,
-            log: home.log,
-            port: home.port,
+            log,
+            port,
             server: Mutex::new(None),
             databases: AtomicU32::new(0),
             guard,
@@ -186,11 +197,22 @@ impl Postgres {
         let signal = if how == Shutdown::Fast { "-INT" } else { "-QUIT" };
         succeed(Command::new("kill").args([signal, &server.id().to_string()]))?;
         wait_until("the server is still there", || Ok(server.try_wait()?.is_some()))?;
-        // Left behind by an immediate one; the number may be another's soon.
-        match fs::remove_file(self.pid_file()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        self.forget_pid()
+    }
+
+    /// Whether the server ended by itself. Then it can be started as one that was stopped.
+    ///
+    /// # Errors
+    /// When what it left behind cannot be removed.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        let mut slot = self.server();
+        let ended =
+            slot.as_mut().is_some_and(|server| server.try_wait().is_ok_and(|status| status.is_some()));
+        if ended {
+            *slot = None;
+            self.forget_pid()?;
         }
+        Ok(ended)
     }
 
     /// Starts the stopped server on the port it had; returns when it takes connections.
@@ -219,7 +241,15 @@ impl Postgres {
     }
 
     fn pid_file(&self) -> PathBuf {
-        self.folder.join("data/postmaster.pid")
+        self.inside.outside(&self.folder).join("data/postmaster.pid")
+    }
+
+    /// Left behind by a server that ended at once; the number may be another's soon.
+    fn forget_pid(&self) -> io::Result<()> {
+        match fs::remove_file(self.pid_file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn run(&self) -> io::Result<()> {
@@ -229,15 +259,15 @@ impl Postgres {
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
         let fsync = if self.options.fsync { "fsync=on" } else { "fsync=off" };
-        let server = Account::for_server(&self.folder)?
-            .command(self.programs.join("postgres"))
+        let server = Account::for_server(&self.inside.outside(&self.folder))?
+            .command(&self.inside, self.programs.join("postgres"))
             .arg("-D")
             .arg(self.folder.join("data"))
             .args(["-c", fsync, "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=64MB"])
             .args(["-c", &format!("port={}", self.port)])
             .args(["-c", &format!("max_connections={}", self.options.max_connections)])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
-            .current_dir(&self.folder)
+            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -282,7 +312,7 @@ enum Afterwards {
 }
 
 /// Waits for the end of its standard input; then ends the server of the folder, and may remove that.
-fn guard(folder: &Path, afterwards: Afterwards) -> io::Result<Child> {
+fn guard(inside: &Inside, folder: &Path, afterwards: Afterwards) -> io::Result<Child> {
     const SCRIPT: &str = r#"
         cat > /dev/null
         pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null)
@@ -292,7 +322,8 @@ fn guard(folder: &Path, afterwards: Afterwards) -> io::Result<Child> {
         fi
         [ "$1" = keep ] || rm -rf "$0"
     "#;
-    Command::new("sh")
+    inside
+        .command("sh")
         .args(["-c", SCRIPT])
         .arg(folder)
         .arg(if afterwards == Afterwards::Keep { "keep" } else { "remove" })
@@ -304,59 +335,14 @@ fn guard(folder: &Path, afterwards: Afterwards) -> io::Result<Child> {
         .spawn()
 }
 
-/// Whose process the server is: PostgreSQL refuses to be root's.
-#[derive(Clone, Copy, Debug)]
-enum Account {
-    Ours,
-    Other { user: u32, group: u32 },
-}
-
-impl Account {
-    /// Gives the folder to the account.
-    fn for_server(folder: &Path) -> io::Result<Self> {
-        // Whoever makes a file owns it: that is how a process learns its user from the standard library.
-        let ours = fs::metadata("/proc/self").or_else(|_| fs::metadata(folder))?.uid();
-        if ours != 0 {
-            return Ok(Self::Ours);
-        }
-        let number = |what| {
-            let number = number_of("postgres", what).or_else(|_| number_of("nobody", what))?;
-            number.parse().map_err(io::Error::other)
-        };
-        let (user, group) = (number("-u")?, number("-g")?);
-        chown(folder, Some(user), Some(group))?;
-        Ok(Self::Other { user, group })
-    }
-
-    fn command(self, program: impl AsRef<OsStr>) -> Command {
-        match self {
-            Self::Ours => Command::new(program),
-            Self::Other { user, group } => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", &user.to_string(), "--regid", &group.to_string(), "--clear-groups"]);
-                command.arg(program);
-                command
-            }
-        }
-    }
-}
-
-fn number_of(account: &str, what: &str) -> io::Result<String> {
-    let output = Command::new("id").args([what, account]).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!("there is no account {account}")));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn initialise(programs: &Path, folder: &Path, account: Account) -> io::Result<()> {
+fn initialise(programs: &Path, inside: &Inside, folder: &Path, account: Account) -> io::Result<()> {
     succeed(
         account
-            .command(programs.join("initdb"))
+            .command(inside, programs.join("initdb"))
             .args(["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"])
             .arg("--pgdata")
             .arg(folder.join("data"))
-            .current_dir(folder)
+            .current_dir("/")
             .stdin(Stdio::null()),
     )
 }
@@ -452,6 +438,7 @@ mod tests {
             folder: folder.path().join("home"),
             log: folder.path().join("log"),
             port: free_port().unwrap(),
+            inside: Inside::default(),
         };
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let options = PostgresOptions { fsync: false, ..PostgresOptions::default() };

@@ -28,3 +28,24 @@ pub fn built(variable: &str, name: &str) -> Option<PathBuf> {
     // Shorter in messages, and the same from any folder.
     newest.canonicalize().ok()
 }
+
+/// Tag and commit of the release before this one.
+const PREVIOUS: &str = include_str!("../previous-release");
+
+/// The node of the release before this one, if `tools/previous` built it: the one that $ENFILADE_PREVIOUS_BIN names, or the one of the
+/// same profile as this node, or of another.
+#[must_use]
+pub fn previous(node: &Path) -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("ENFILADE_PREVIOUS_BIN") {
+        return Some(PathBuf::from(named));
+    }
+    let commit = PREVIOUS.split_whitespace().nth(1)?;
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/previous").join(commit);
+    let same = node.parent().and_then(Path::file_name).unwrap_or_default();
+    let profiles = [same, "release".as_ref(), "debug".as_ref()];
+    let program = profiles
+        .into_iter()
+        .map(|profile| place.join(profile).join("enfilade"))
+        .find(|program| program.is_file())?;
+    program.canonicalize().ok()
+}

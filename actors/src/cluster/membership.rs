@@ -17,7 +17,7 @@ use super::{Inner, handover};
 use crate::bus::Message;
 
 /// How long a node counts as alive after it said so, and how often it says so.
-pub(super) const LEASE: Duration = Duration::from_secs(5);
+pub const LEASE: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(1);
 /// A lease that was renewed after longer than this says that the database, or this node, stood still.
 const SMOOTH_MS: u64 = 2_500;
@@ -367,6 +367,11 @@ impl Inner {
                 false
             }
         }
+    }
+
+    pub(super) fn renewed_ago(&self) -> Option<Duration> {
+        let renewed_ms = self.lock().members.renewed_ms;
+        (renewed_ms > 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(renewed_ms)))
     }
 
     // ---- leaving ----------------------------------------------------------------------------------------------

@@ -64,7 +64,10 @@ const METRICS: &[Metric] = &[
     // ---- the node
     gauge("enfilade_build_info", "1, with the version of the node")
         .by("version", || vec![env!("CARGO_PKG_VERSION")]),
-    gauge("enfilade_ready", "1 while the node may be given people and its database answers, else 0"),
+    gauge(
+        "enfilade_ready",
+        "1 while the node may be given people and its database answers and writes, else 0",
+    ),
     gauge("enfilade_draining", "1 from when the node began to leave, else 0"),
     gauge("enfilade_nodes", "Nodes of the cluster, as this one sees them")
         .by("state", || vec!["alive", "draining", "expired"]),
@@ -115,6 +118,10 @@ const METRICS: &[Metric] = &[
     counter("enfilade_ops_committed_total", "Ops that were written to the log, on the host"),
     counter("enfilade_commits_total", "Commits").by("outcome", || vec!["ok", "error"]),
     histogram("enfilade_commit_seconds", "How long a commit takes"),
+    gauge(
+        "enfilade_commit_under_way_seconds",
+        "For how long the commit that began first has been under way; 0 if none is",
+    ),
     histogram("enfilade_commit_batches", "Rooms whose ops a commit carries"),
     gauge("enfilade_commits_waiting", "Rooms whose ops wait for a committer, when it last began a commit")
         .by("committer", Vec::new),

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use enfilade_actors::Stopwatch;
-use enfilade_actors::cluster::Cluster;
+use enfilade_actors::cluster::{Cluster, LEASE};
+use enfilade_actors::committer::Trouble;
+use enfilade_actors::host::Host;
 use enfilade_proto::{RoomId, Seq};
 use enfilade_store::{NodeState, RoomLog};
 use uuid::Uuid;
@@ -21,9 +23,13 @@ const TURN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Vitals {
     pub(crate) cluster: Cluster,
+    /// None: no rooms run here.
+    pub(crate) host: Option<Host>,
     pub(crate) log: Arc<dyn RoomLog>,
     /// Whether new work is welcome.
     pub(crate) ready: Arc<AtomicBool>,
+    /// Whether the database answered when it was last looked at.
+    pub(crate) answers: Arc<AtomicBool>,
     /// The folder of the database, if it is here.
     pub(crate) disk: Option<PathBuf>,
     pub(crate) max_connections: usize,
@@ -32,10 +38,25 @@ pub(crate) struct Vitals {
 impl Vitals {
     /// Whether the node may be given people; otherwise why not.
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        if !self.ready.load(Ordering::Relaxed) {
-            return Err("stopping".to_owned());
-        }
+        self.able()?;
         self.ask_database().await
+    }
+
+    /// Whether it may, as far as that is known without asking the database. A disk that is full or stands still answers questions, and
+    /// yet nothing can be drawn: what tells of it are the writes, of ops and of the lease.
+    fn able(&self) -> Result<(), &'static str> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Err("stopping");
+        }
+        match self.host.as_ref().and_then(|host| host.committers().trouble()) {
+            Some(Trouble::Stuck) => return Err("the database does not come to an end of writing"),
+            Some(Trouble::Failing) => return Err("the database does not write"),
+            None => {}
+        }
+        if self.cluster.renewed_ago().is_some_and(|ago| ago > LEASE) {
+            return Err("the lease in the database cannot be renewed");
+        }
+        Ok(())
     }
 
     async fn ask_database(&self) -> Result<(), String> {
@@ -60,6 +81,7 @@ impl Vitals {
             let answered = self.ask_database().await;
             answer.record(watch.seconds());
             up.set(f64::from(u8::from(answered.is_ok())));
+            self.answers.store(answered.is_ok(), Ordering::Relaxed);
             for _ in 0..LOOK.as_secs() / TURN.as_secs() {
                 let watch = Stopwatch::start();
                 tokio::time::sleep(TURN).await;
@@ -70,13 +92,15 @@ impl Vitals {
 
     /// Sets what can be looked up at any time.
     pub(crate) fn look(&self, draining: bool) {
-        let ready = self.ready.load(Ordering::Relaxed);
+        let ready = self.able().is_ok() && self.answers.load(Ordering::Relaxed);
         metrics_process::Collector::default().collect();
         metrics::gauge!("enfilade_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         metrics::gauge!("enfilade_cpu_seconds").set(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9);
         metrics::gauge!("enfilade_ready").set(f64::from(u8::from(ready)));
         metrics::gauge!("enfilade_draining").set(f64::from(u8::from(draining)));
+        let writing = self.host.as_ref().map(|host| host.committers().under_way());
+        metrics::gauge!("enfilade_commit_under_way_seconds").set(writing.unwrap_or_default().as_secs_f64());
         metrics::gauge!("enfilade_connections_limit").set(self.max_connections as f64);
         let (mut alive, mut leaving, mut expired) = (0u32, 0u32, 0u32);
         for (row, _) in self.cluster.nodes() {
@@ -103,8 +127,45 @@ impl Vitals {
 /// What the process's control group may use: by version 2, or by version 1, in which "no limit" is a very large number.
 fn memory_limit() -> Option<u64> {
     const NONE: u64 = 1 << 60;
-    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-        .filter(|limit| *limit < NONE)
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = |file: PathBuf| std::fs::read_to_string(file).ok()?.trim().parse().ok();
+    limit_files(&groups).into_iter().find_map(limit).filter(|limit| *limit < NONE)
+}
+
+/// Where the limit of a process may stand that is in these groups: in a container, its own group is the root of what it sees.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let group = |controller: &str| {
+        let of = |line: &str| {
+            line.split_once(':')?.1.split_once(':').map(|(name, path)| (name.to_owned(), path.to_owned()))
+        };
+        let found = groups.lines().filter_map(of).find(|(name, _)| name == controller);
+        found.map(|(_, path)| path).unwrap_or_default()
+    };
+    let places = [
+        ("/sys/fs/cgroup", group(""), "memory.max"),
+        ("/sys/fs/cgroup/memory", group("memory"), "memory.limit_in_bytes"),
+    ];
+    let own = places.iter().map(|(root, group, file)| format!("{root}/{}/{file}", group.trim_matches('/')));
+    let roots = places.iter().map(|(root, _, file)| format!("{root}/{file}"));
+    own.chain(roots).map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_the_own_group_comes_before_that_of_the_machine() {
+        let files =
+            |groups| limit_files(groups).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            files("7:blkio:/\n4:memory:/board/node-1\n0::/board\n"),
+            [
+                "/sys/fs/cgroup/board/memory.max",
+                "/sys/fs/cgroup/memory/board/node-1/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+    }
 }

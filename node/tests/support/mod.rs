@@ -29,8 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct TestNode {
     pub node: Node,
+    door: Door,
     folder: TempDir,
 }
+
+/// Where people come in to a node, whoever runs it.
+pub struct Door(Option<SocketAddr>);
 
 pub struct Board {
     pub id: RoomId,
@@ -56,18 +60,38 @@ impl TestNode {
             ..given
         };
         let (config, _) = Config::load(given, None).unwrap();
-        Self { node: Node::start(&config, None).await.unwrap(), folder }
-    }
-
-    /// Where people come in.
-    pub fn address(&self) -> SocketAddr {
-        self.node.address.expect("this node is an edge")
+        let node = Node::start(&config, None).await.unwrap();
+        Self { door: Door(node.address), node, folder }
     }
 
     /// Stops it gracefully and starts another one on the same data.
     pub async fn restart(self) -> Self {
+        let folder = self.stop().await;
+        Self::start_in(folder).await
+    }
+
+    /// Stops it gracefully and leaves the data.
+    pub async fn stop(self) -> TempDir {
         self.node.stop().await;
-        Self::start_in(self.folder).await
+        self.folder
+    }
+}
+
+impl std::ops::Deref for TestNode {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+impl Door {
+    pub fn at(address: SocketAddr) -> Self {
+        Self(Some(address))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.expect("this node is an edge")
     }
 
     /// Status and body of a request. `headers` are lines without their end.
@@ -157,7 +181,7 @@ pub struct Client {
 }
 
 impl Client {
-    async fn connect(node: &TestNode, codec: Codec) -> Self {
+    async fn connect(node: &Door, codec: Codec) -> Self {
         // A small window, so that a reader that does not read is soon felt by the server.
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(64 * 1024).unwrap();
@@ -165,7 +189,7 @@ impl Client {
     }
 
     /// One that goes on with a connection.
-    pub async fn on(tcp: TcpStream, node: &TestNode, codec: Codec) -> Self {
+    pub async fn on(tcp: TcpStream, node: &Door, codec: Codec) -> Self {
         let uri = format!("ws://{}/ws", node.address()).parse().unwrap();
         let protocol = codec.subprotocol().parse().unwrap();
         let builder =

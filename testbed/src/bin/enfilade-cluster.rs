@@ -158,6 +158,7 @@ fn plan(folder: &Path, up: &Up) -> anyhow::Result<Plan> {
         network: Network::Direct,
         drain_seconds: DRAIN_SECONDS,
         disk_megabytes: None,
+        memory_groups: false,
         roles: Vec::new(),
         flags: Vec::new(),
     })

@@ -14,6 +14,7 @@ use enfilade_testbed::faults::report::{self, Document, Figures, Missing, Row};
 use enfilade_testbed::faults::setup::Setup;
 use enfilade_testbed::faults::trial::{self, Stage};
 use enfilade_testbed::faults::{compare, failover};
+use enfilade_testbed::memory::MemoryGroup;
 use enfilade_testbed::netns::Bridge;
 use enfilade_testbed::program;
 
@@ -143,8 +144,9 @@ async fn run(action: Action) -> anyhow::Result<bool> {
         }
     };
     let stage = common.stage()?;
+    let setup = Setup::of_this_machine(command_line(), &stage.binary);
     let mut document = Document {
-        setup: Setup::of_this_machine(command_line(), &stage.binary),
+        setup: setup.beside(stage.previous.as_deref()),
         load: common.describe(),
         ..Document::default()
     };
@@ -172,8 +174,10 @@ fn select(run: &Run) -> Vec<Fault> {
 impl Common {
     fn stage(&self) -> anyhow::Result<Stage> {
         let binary = program::built("ENFILADE_BIN", "enfilade");
+        let binary = binary.context("there is no node: build it, or name it in $ENFILADE_BIN")?;
         Ok(Stage {
-            binary: binary.context("there is no node: build it, or name it in $ENFILADE_BIN")?,
+            previous: program::previous(&binary),
+            binary,
             session: self.session.clone(),
             clients: self.clients,
             rooms: self.rooms,
@@ -203,7 +207,7 @@ fn command_line() -> String {
 async fn try_fault(stage: &Stage, fault: &Fault) -> Row {
     eprintln!("{}: {}", fault.name, fault.title);
     let begun = Instant::now();
-    let result = match forbidden(fault).await {
+    let result = match forbidden(stage, fault).await {
         Some(why) => Err(Missing::Skipped(why)),
         None => trial::run(stage, fault)
             .await
@@ -227,16 +231,27 @@ async fn try_fault(stage: &Stage, fault: &Fault) -> Row {
 }
 
 /// Why a fault cannot be done on this machine.
-async fn forbidden(fault: &Fault) -> Option<String> {
+async fn forbidden(stage: &Stage, fault: &Fault) -> Option<String> {
+    if fault.act == Act::RollingUpgrade && stage.previous.is_none() {
+        return Some("there is no node of the release before this one; tools/previous builds it".to_owned());
+    }
     if fault.network() == Network::Namespaces {
         return Bridge::build().err().map(|error| format!("network namespaces: {error}"));
     }
-    if matches!(fault.act, Act::FullDisk(_)) {
-        let folder = tempfile::tempdir().ok()?;
-        let mounted = SmallDisk::mount(folder.path(), 1, folder.path()).await;
-        return mounted.err().map(|_| "a disk in memory cannot be mounted here".to_owned());
+    match fault.act {
+        Act::FullDisk(_) | Act::StalledDisk(_) => {
+            let folder = tempfile::tempdir().ok()?;
+            let place = folder.path().join("disk");
+            std::fs::create_dir(&place).ok()?;
+            let tried = SmallDisk::mount(&place, 1, folder.path()).await.and_then(|disk| disk.stall());
+            tried.err().map(|_| "disks of one's own (loop devices, blkio) are not permitted here".to_owned())
+        }
+        Act::Starve(_) => {
+            let tried = MemoryGroup::make("trial");
+            tried.err().map(|error| format!("no control groups of version 1 for memory: {error}"))
+        }
+        _ => None,
     }
-    None
 }
 
 async fn take_measures(

@@ -19,6 +19,17 @@ pub struct Fault {
     pub act: Act,
     /// Among those that every change has to survive.
     pub short: bool,
+    /// What operators have to see of it; None: nobody looks.
+    pub visible: Option<Visible>,
+}
+
+/// What operators have to see of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// Others own what the struck nodes owned.
+    pub moves: bool,
+    /// The alerts that fire, at least. Besides, the struck nodes, or all, say that they are not ready.
+    pub alerts: &'static [&'static str],
 }
 
 /// What is done. Durations are from the injection to the mending.
@@ -31,6 +42,8 @@ pub enum Act {
     PauseServer(Server, Duration),
     /// SIGTERM and start, one node after another.
     RollingRestart,
+    /// The same, from the release before this one to this one, and back.
+    RollingUpgrade,
     RestartNats,
     /// `pg_ctl stop -m immediate`, then start.
     RestartDatabase,
@@ -40,7 +53,12 @@ pub enum Act {
     EveryLink(Server, Condition, Duration),
     /// The owner's address is gone, silently.
     Vanish(Duration),
+    /// Not a byte more fits on the database's disk.
     FullDisk(Duration),
+    /// The database's disk writes a byte a second.
+    StalledDisk(Duration),
+    /// The owner may use hardly more memory than it does for so long, then less: the kernel kills it.
+    Starve(Duration),
 }
 
 /// Nodes, by what they are to the first room of the load.
@@ -63,21 +81,29 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// How long what was killed stays away.
+pub const AWAY: Duration = seconds(5);
+/// Long enough for the alert about it.
+const NEAR_LIMIT: Duration = seconds(8);
 /// Long enough for all that a node does by itself after it lost a server: to notice, to leave, to come back.
 const CUT_OFF: Duration = seconds(12);
 const BOTH_WAYS: Condition = Condition::HalfOpen(Swallowed::Both);
 const SLOW: Condition = Condition::Delay { fixed: seconds(1), jitter: Duration::from_millis(100) };
 
 const fn fault(name: &'static str, title: &'static str, act: Act) -> Fault {
-    Fault { name, title, act, short: false }
+    Fault { name, title, act, short: false, visible: None }
 }
 
 const fn short(fault: Fault) -> Fault {
     Fault { short: true, ..fault }
 }
 
+const fn visible(fault: Fault, moves: bool, alerts: &'static [&'static str]) -> Fault {
+    Fault { visible: Some(Visible { moves, alerts }), ..fault }
+}
+
 /// All of them, in the order of the table.
-pub const ALL: [Fault; 25] = [
+pub const ALL: [Fault; 30] = [
     short(fault("kill-owner", "`kill -9` of the owner", Act::Kill(Victims::Owner))),
     fault("kill-edge", "`kill -9` of an edge that does not own the room", Act::Kill(Victims::Edge)),
     fault("kill-both", "`kill -9` of the owner and of an edge", Act::Kill(Victims::Both)),
@@ -86,6 +112,11 @@ pub const ALL: [Fault; 25] = [
     short(fault("pause-owner-12", "SIGSTOP of the owner for 12 s", Act::Pause(Victims::Owner, seconds(12)))),
     fault("pause-owner-30", "SIGSTOP of the owner for 30 s", Act::Pause(Victims::Owner, seconds(30))),
     short(fault("rolling-restart", "SIGTERM and start of each node in turn", Act::RollingRestart)),
+    fault(
+        "rolling-upgrade",
+        "SIGTERM of each node in turn, started as the other version: the one before to this one, and back",
+        Act::RollingUpgrade,
+    ),
     short(fault("restart-nats", "NATS killed and started", Act::RestartNats)),
     fault("pause-nats-5", "SIGSTOP of NATS for 5 s", Act::PauseServer(Server::Nats, seconds(5))),
     fault(
@@ -118,10 +149,14 @@ pub const ALL: [Fault; 25] = [
         "the owner's connections to PostgreSQL reset, new ones refused, 12 s",
         Act::OwnersLink(Server::Database, Condition::Cut, CUT_OFF),
     ),
-    fault(
-        "half-open-database",
-        "what the owner and PostgreSQL say to each other vanishes, 12 s",
-        Act::OwnersLink(Server::Database, BOTH_WAYS, CUT_OFF),
+    visible(
+        fault(
+            "half-open-database",
+            "what the owner and PostgreSQL say to each other vanishes, 12 s",
+            Act::OwnersLink(Server::Database, BOTH_WAYS, CUT_OFF),
+        ),
+        true,
+        &["EnfiladeDatabaseDown"],
     ),
     fault(
         "unanswered-database",
@@ -140,16 +175,48 @@ pub const ALL: [Fault; 25] = [
     ),
     fault("vanish-1", "the owner's address gone without a word for 1 s", Act::Vanish(seconds(1))),
     fault("vanish-15", "the owner's address gone without a word for 15 s", Act::Vanish(seconds(15))),
+    visible(
+        fault(
+            "out-of-memory",
+            "the owner's memory bounded until the kernel kills it; away for 5 s",
+            Act::Starve(NEAR_LIMIT),
+        ),
+        true,
+        &["EnfiladeMemoryNearLimit", "EnfiladeNodeDown"],
+    ),
+    visible(
+        fault("full-disk-database", "no byte free on PostgreSQL's disk, 12 s", Act::FullDisk(seconds(12))),
+        false,
+        &["EnfiladeCommitsFailing", "EnfiladeNodeNotReady"],
+    ),
+    visible(
+        fault("stalled-disk-database", "PostgreSQL's disk stands still, 20 s", Act::StalledDisk(seconds(20))),
+        false,
+        &["EnfiladeCommitsFailing", "EnfiladeNodeNotReady"],
+    ),
     fault("kill-single", "`kill -9` of a single node with SQLite", Act::Kill(Victims::Owner)),
     fault(
         "pause-single-5",
         "SIGSTOP of a single node with SQLite for 5 s",
         Act::Pause(Victims::Owner, seconds(5)),
     ),
-    fault(
-        "full-disk",
-        "no byte free on the disk of a single node with SQLite, 5 s",
-        Act::FullDisk(seconds(5)),
+    visible(
+        fault(
+            "full-disk-single",
+            "no byte free on the disk of a single node with SQLite, 12 s",
+            Act::FullDisk(seconds(12)),
+        ),
+        false,
+        &["EnfiladeCommitsFailing", "EnfiladeDiskNearlyFull", "EnfiladeNodeNotReady"],
+    ),
+    visible(
+        fault(
+            "stalled-disk-single",
+            "the disk of a single node with SQLite stands still, 20 s",
+            Act::StalledDisk(seconds(20)),
+        ),
+        false,
+        &["EnfiladeCommitStuck", "EnfiladeNodeNotReady"],
     ),
 ];
 
@@ -161,11 +228,7 @@ impl Fault {
 
     #[must_use]
     pub fn shape(&self) -> Shape {
-        if self.name.contains("single") || matches!(self.act, Act::FullDisk(_)) {
-            Shape::Alone
-        } else {
-            Shape::Together
-        }
+        if self.name.contains("single") { Shape::Alone } else { Shape::Together }
     }
 
     #[must_use]
@@ -181,14 +244,17 @@ impl Fault {
     #[must_use]
     pub fn lasts(&self) -> Duration {
         match self.act {
-            Act::Kill(_) => seconds(5),
+            Act::Kill(_) => AWAY,
             Act::Pause(_, time)
             | Act::PauseServer(_, time)
             | Act::OwnersLink(_, _, time)
             | Act::EveryLink(_, _, time)
             | Act::Vanish(time)
-            | Act::FullDisk(time) => time,
+            | Act::FullDisk(time)
+            | Act::StalledDisk(time) => time,
+            Act::Starve(time) => time + AWAY + seconds(5),
             Act::RollingRestart => seconds(30),
+            Act::RollingUpgrade => seconds(60),
             Act::RestartNats => seconds(1),
             Act::RestartDatabase => seconds(3),
         }
@@ -198,11 +264,13 @@ impl Fault {
     #[must_use]
     pub fn limit(&self) -> Duration {
         match self.act {
-            Act::RollingRestart => HANDOVER,
+            Act::RollingRestart | Act::RollingUpgrade => HANDOVER,
             // Nobody else can take over, or what is broken is needed by all.
-            Act::PauseServer(..) | Act::EveryLink(..) | Act::FullDisk(_) | Act::RestartDatabase => {
-                self.lasts() + TAKEOVER
-            }
+            Act::PauseServer(..)
+            | Act::EveryLink(..)
+            | Act::FullDisk(_)
+            | Act::StalledDisk(_)
+            | Act::RestartDatabase => self.lasts() + TAKEOVER,
             _ if self.shape() == Shape::Alone => self.lasts() + TAKEOVER,
             _ => TAKEOVER,
         }
@@ -212,8 +280,8 @@ impl Fault {
     #[must_use]
     pub fn patience_of_clients(&self) -> Duration {
         let held_up = match self.act {
-            Act::Kill(_) if self.shape() == Shape::Together => Duration::ZERO,
-            Act::RollingRestart | Act::RestartNats => Duration::ZERO,
+            Act::Kill(_) | Act::Starve(_) if self.shape() == Shape::Together => Duration::ZERO,
+            Act::RollingRestart | Act::RollingUpgrade | Act::RestartNats => Duration::ZERO,
             // Who is connected to what hangs, or to what alone can answer, waits until it is mended.
             _ => self.lasts(),
         };
@@ -223,7 +291,7 @@ impl Fault {
     /// Whether those whose node is not struck must keep their connections.
     #[must_use]
     pub fn spares_bystanders(&self) -> bool {
-        self.shape() == Shape::Together && !matches!(self.act, Act::RollingRestart)
+        self.shape() == Shape::Together && !matches!(self.act, Act::RollingRestart | Act::RollingUpgrade)
     }
 }
 

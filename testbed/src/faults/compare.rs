@@ -7,7 +7,7 @@ use super::load::Crowd;
 use super::marks::Marks;
 use super::measure::{Spread, Window};
 use super::report::{self, Comparison, Figures, Measured};
-use super::trial::{self, Outcome, Stage, Theatre, TrialError};
+use super::trial::{self, Outcome, Scenery, Stage, Theatre, TrialError};
 use crate::cluster::{Network, Shape};
 
 /// What is called in the table what takes an op until it is acknowledged.
@@ -40,7 +40,7 @@ pub async fn run(stage: &Stage, crowd: &Crowd) -> Result<Comparison, TrialError>
 }
 
 async fn measure(stage: &Stage, crowd: &Crowd, shape: Shape) -> Result<Measured, TrialError> {
-    let theatre = Theatre::open(stage, shape, Network::Direct, None).await?;
+    let theatre = Theatre::open(stage, Scenery::plain(shape, Network::Direct)).await?;
     let result = play(stage, crowd, &theatre).await;
     let clean = result.as_ref().is_ok_and(|measured| measured.figures.wrong.is_empty());
     theatre.close((!clean).then_some("comparison")).await;
@@ -55,7 +55,8 @@ async fn play(stage: &Stage, crowd: &Crowd, theatre: &Theatre) -> Result<Measure
     // Nothing is broken: everything that happened counts.
     let felt = trial::observe(&journal, Window { to: u64::MAX, ..Window::default() })?;
     let latency = latency(&replayed);
-    let outcome = Outcome { replayed, audit, felt, done: Done::default(), patience: stage.patience };
+    let outcome =
+        Outcome { replayed, audit, felt, legs: Vec::new(), done: Done::default(), patience: stage.patience };
     let wrong = report::judge_delivery(&outcome);
     Ok(Measured { figures: Figures::of(&outcome, wrong), latency })
 }

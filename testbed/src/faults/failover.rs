@@ -13,7 +13,7 @@ use super::load::Crowd;
 use super::marks::Marks;
 use super::measure::Window;
 use super::report::{self, Failover, Figures};
-use super::trial::{self, Outcome, Stage, Theatre, TrialError};
+use super::trial::{self, Outcome, Scenery, Stage, Theatre, TrialError};
 
 /// From one kill to the next, at most: the node is down, starts, and gets its share back.
 const ROUND: Duration = Duration::from_secs(12);
@@ -23,7 +23,7 @@ const SHARE: Duration = Duration::from_secs(4);
 /// # Errors
 /// When it could not be run to its end.
 pub async fn run(stage: &Stage, fault: &Fault, times: u32) -> Result<Failover, TrialError> {
-    let mut theatre = Theatre::open(stage, fault.shape(), fault.network(), None).await?;
+    let mut theatre = Theatre::open(stage, Scenery::plain(fault.shape(), fault.network())).await?;
     let result = play(stage, fault, times, &mut theatre).await;
     let clean = result.as_ref().is_ok_and(|failover| failover.figures.wrong.is_empty());
     theatre.close((!clean).then_some("failover")).await;
@@ -49,7 +49,7 @@ async fn play(
     let mut dones = Vec::new();
     for _ in 0..times {
         tokio::time::sleep(SHARE).await;
-        let tormentor = Tormentor::new(&mut theatre.cluster, &mut marks, room, stage.patience);
+        let tormentor = Tormentor::new(&mut theatre.cluster, &mut marks, room, stage);
         dones.push(tormentor.perform(fault).await?);
     }
     let (replayed, journal) = load.finish().await?;
@@ -66,9 +66,10 @@ async fn play(
     let all = Done {
         struck: dones.iter().flat_map(|done| done.struck.clone()).collect(),
         restarts: dones.iter().map(|done| done.restarts).sum(),
+        ..Done::default()
     };
     let felt = trial::observe(&journal, trial::window(&marks, &all))?;
-    let outcome = Outcome { replayed, audit, felt, done: all, patience: stage.patience };
+    let outcome = Outcome { replayed, audit, felt, legs: Vec::new(), done: all, patience: stage.patience };
     let mut wrong = report::judge_delivery(&outcome);
     wrong.extend(report::judge_waits(fault, &outcome));
     if failover.bystanders > 0 {
@@ -84,9 +85,7 @@ fn windows(marks: &Marks, dones: &[Done]) -> Vec<Window> {
         |phase| marks.all().iter().filter(move |mark| mark.phase == phase).map(|mark| (mark.at * 1e3) as u64);
     let ends = at(Phase::Inject).skip(1).map(|next| next - 1).chain(at(Phase::Heal).next_back());
     let windows = at(Phase::Inject).zip(ends).zip(dones);
-    windows
-        .map(|((from, to), done)| Window { from, to, struck: done.struck.iter().cloned().collect() })
-        .collect()
+    windows.map(|((from, to), done)| Window { from, to, struck: done.struck.clone() }).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +101,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(2));
             marks.heal("kill").unwrap();
         }
-        let done = |name: &str| Done { struck: vec![name.into()], restarts: 0 };
+        let done = |name: &str| Done { struck: [name.to_owned()].into(), ..Done::default() };
         let windows = windows(&marks, &[done("a"), done("b")]);
         assert_eq!(windows.len(), 2);
         assert!(windows[0].from < windows[0].to && windows[0].to < windows[1].from);

@@ -1,28 +1,30 @@
 //! The hands that break a cluster and mend it again, and start again what ended by itself, as a machine's supervisor would.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use enfilade_proto::RoomId;
 
-use super::catalogue::{Act, Fault, HANDOVER, Server, Victims};
+use super::catalogue::{AWAY, Act, Fault, Server, Victims};
 use super::marks::Marks;
+use super::oversight::{Overseer, Seen, Subjects};
+use super::rolling::Leg;
+use super::trial::Stage;
 use crate::cluster::Cluster;
+use crate::disk::DiskError;
 use crate::link::{Condition, Link};
 use crate::nats::NatsServerError;
 use crate::netns::NetworkError;
 use crate::process::{ProcessError, Signal, signal_family};
 use crate::{Shutdown, admin};
 
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// A node that ended by itself is started again after this.
 const RESTART: Duration = Duration::from_secs(1);
 /// How long all nodes may take to be ready again when everything is mended.
 const READY: Duration = Duration::from_secs(60);
-/// How long a node may take to leave, the time that it gives its clients included.
-const LEAVE: Duration = Duration::from_secs(20);
-/// For the load balancer to see that a node is back.
-const NOTICED: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
@@ -36,6 +38,14 @@ pub enum InjectError {
     NotReady(u64),
     #[error("{0} did not leave within {1} s of SIGTERM")]
     StaysOn(String, u64),
+    #[error("there is no node of the release before this one: tools/previous builds it")]
+    NoPrevious,
+    #[error("{0} lives on, whatever is taken from it")]
+    Survives(String),
+    #[error("{0} was not killed for its memory, but ended with {1}")]
+    OtherEnd(String, String),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -47,12 +57,16 @@ pub enum InjectError {
 }
 
 /// What was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Done {
     /// The nodes that were struck.
-    pub struck: Vec<String>,
+    pub struck: BTreeSet<String>,
     /// How often nodes ended by themselves and were started again.
     pub restarts: usize,
+    /// What was done one after the other, if that is told apart.
+    pub legs: Vec<Leg>,
+    /// What operators saw, if somebody looked.
+    pub seen: Option<Seen>,
 }
 
 /// Breaks a cluster and mends it.
@@ -62,14 +76,15 @@ pub struct Tormentor<'a> {
     pub marks: &'a mut Marks,
     /// The room by which owner and edge are told apart.
     pub room: RoomId,
-    /// Limits of time are so many times as long: other work shares the machine.
-    pub patience: f64,
-    done: Done,
+    pub stage: &'a Stage,
+    /// Who judges by the alerts, if somebody does.
+    pub prometheus: Option<SocketAddr>,
+    pub(super) done: Done,
 }
 
 impl<'a> Tormentor<'a> {
-    pub fn new(cluster: &'a mut Cluster, marks: &'a mut Marks, room: RoomId, patience: f64) -> Self {
-        Self { cluster, marks, room, patience, done: Done::default() }
+    pub fn new(cluster: &'a mut Cluster, marks: &'a mut Marks, room: RoomId, stage: &'a Stage) -> Self {
+        Self { cluster, marks, room, stage, prometheus: None, done: Done::default() }
     }
 
     /// Breaks, waits, mends, and waits until all nodes are ready.
@@ -78,15 +93,22 @@ impl<'a> Tormentor<'a> {
     /// When it cannot be done, or the cluster does not come back.
     pub async fn perform(mut self, fault: &Fault) -> Result<Done, InjectError> {
         match fault.act {
-            Act::RollingRestart => self.rolling_restart().await?,
+            Act::RollingRestart => self.restart_each().await?,
+            Act::RollingUpgrade => self.upgrade_each_and_back().await?,
             act => {
                 let victims = self.choose(act).await?;
                 self.done.struck = victims.iter().map(|i| self.cluster.nodes[*i].name().to_owned()).collect();
-                self.marks.inject(fault.name, fault.limit().mul_f64(self.patience))?;
+                self.marks.inject(fault.name, fault.limit().mul_f64(self.stage.patience))?;
+                let overseer = fault.visible.map(|_| Overseer::begin(self.subjects()));
                 self.begin(act, &victims).await?;
                 // What was killed stays down for the time.
-                let down = if matches!(act, Act::Kill(_)) { victims.clone() } else { Vec::new() };
-                self.hold(fault.lasts(), &down).await?;
+                let down =
+                    if matches!(act, Act::Kill(_) | Act::Starve(_)) { victims.clone() } else { Vec::new() };
+                let time = if matches!(act, Act::Starve(_)) { AWAY } else { fault.lasts() };
+                self.hold(time, &down).await?;
+                if let Some(overseer) = overseer {
+                    self.done.seen = Some(overseer.end().await);
+                }
                 self.end(act, &victims).await?;
                 self.marks.heal(fault.name)?;
             }
@@ -99,11 +121,14 @@ impl<'a> Tormentor<'a> {
     async fn choose(&self, act: Act) -> Result<Vec<usize>, InjectError> {
         let victims = match act {
             Act::Kill(victims) | Act::Pause(victims, _) => victims,
-            Act::OwnersLink(..) | Act::Vanish(_) | Act::FullDisk(_) => Victims::Owner,
-            Act::PauseServer(..) | Act::EveryLink(..) | Act::RestartNats | Act::RestartDatabase => {
-                return Ok(Vec::new());
-            }
-            Act::RollingRestart => return Ok((0..self.cluster.nodes.len()).collect()),
+            Act::OwnersLink(..) | Act::Vanish(_) | Act::Starve(_) => Victims::Owner,
+            Act::PauseServer(..)
+            | Act::EveryLink(..)
+            | Act::FullDisk(_)
+            | Act::StalledDisk(_)
+            | Act::RestartNats
+            | Act::RestartDatabase => return Ok(Vec::new()),
+            Act::RollingRestart | Act::RollingUpgrade => return Ok(self.all()),
         };
         let owner = self.owner().await?;
         let edge = || (0..self.cluster.nodes.len()).find(|i| *i != owner).ok_or(InjectError::NoEdge);
@@ -151,7 +176,13 @@ impl<'a> Tormentor<'a> {
                 }
             }
             Act::FullDisk(_) => self.disk()?.fill()?,
-            Act::RollingRestart => {}
+            Act::StalledDisk(_) => self.disk()?.stall()?,
+            Act::Starve(near) => {
+                for i in victims {
+                    self.starve(*i, near).await?;
+                }
+            }
+            Act::RollingRestart | Act::RollingUpgrade => {}
         }
         Ok(())
     }
@@ -173,25 +204,14 @@ impl<'a> Tormentor<'a> {
                 }
             }
             Act::FullDisk(_) => self.disk()?.free()?,
-            Act::RestartNats | Act::RestartDatabase | Act::RollingRestart => {}
-        }
-        Ok(())
-    }
-
-    /// Each node leaves in good order and comes back before the next one goes.
-    async fn rolling_restart(&mut self) -> Result<(), InjectError> {
-        for i in self.all() {
-            let name = self.cluster.nodes[i].name().to_owned();
-            let mark = format!("drain {name}");
-            self.done.struck.push(name.clone());
-            self.marks.inject(&mark, HANDOVER.mul_f64(self.patience))?;
-            let patience = LEAVE.mul_f64(self.patience);
-            if !self.cluster.nodes[i].stop(patience).await {
-                return Err(InjectError::StaysOn(name, patience.as_secs()));
+            Act::StalledDisk(_) => self.disk()?.flow()?,
+            Act::Starve(_) => {
+                for i in victims {
+                    self.feed(*i)?;
+                    self.cluster.nodes[*i].start().await?;
+                }
             }
-            self.cluster.nodes[i].start().await?;
-            tokio::time::sleep(NOTICED).await;
-            self.marks.heal(&mark)?;
+            Act::RestartNats | Act::RestartDatabase | Act::RollingRestart | Act::RollingUpgrade => {}
         }
         Ok(())
     }
@@ -207,6 +227,14 @@ impl<'a> Tormentor<'a> {
     }
 
     async fn restart_ended(&mut self, down: &[usize]) -> Result<(), InjectError> {
+        if let Some(postgres) = &self.cluster.postgres
+            && (postgres.has_ended()? || postgres.pid().is_none())
+        {
+            tokio::time::sleep(RESTART).await;
+            // As long as the disk is full it ends again.
+            let resumed = tokio::task::block_in_place(|| postgres.resume());
+            self.done.restarts += usize::from(resumed.is_ok());
+        }
         for i in self.all() {
             if !down.contains(&i) && !self.cluster.nodes[i].is_running() {
                 tokio::time::sleep(RESTART).await;
@@ -217,7 +245,7 @@ impl<'a> Tormentor<'a> {
         Ok(())
     }
 
-    async fn until_ready(&mut self) -> Result<(), InjectError> {
+    pub(super) async fn until_ready(&mut self) -> Result<(), InjectError> {
         let deadline = Instant::now() + READY;
         loop {
             self.restart_ended(&[]).await?;
@@ -235,7 +263,7 @@ impl<'a> Tormentor<'a> {
         }
     }
 
-    fn all(&self) -> Vec<usize> {
+    pub(super) fn all(&self) -> Vec<usize> {
         (0..self.cluster.nodes.len()).collect()
     }
 
@@ -273,6 +301,11 @@ impl<'a> Tormentor<'a> {
 
     fn nats(&mut self) -> Result<&mut crate::nats::NatsServer, InjectError> {
         self.cluster.nats.as_mut().ok_or(InjectError::Missing("NATS"))
+    }
+
+    fn subjects(&self) -> Subjects {
+        let nodes = self.cluster.nodes.iter().map(|node| (node.name().to_owned(), node.settings.admin));
+        Subjects { nodes: nodes.collect(), struck: self.done.struck.clone(), prometheus: self.prometheus }
     }
 
     fn disk(&self) -> Result<&crate::disk::SmallDisk, InjectError> {

@@ -11,7 +11,7 @@ use enfilade_loadtest::session::{SessionError, SessionWriter, Title, read_sessio
 
 use super::journal::{self, Progress};
 use super::repeat::{RepeatError, repeat};
-use crate::process::{Launch, Process, ProcessError};
+use crate::process::{Launch, Process, ProcessError, Signal};
 
 /// How long the crowd may take to come in and to get going.
 const BUSY: Duration = Duration::from_secs(90);
@@ -108,6 +108,14 @@ impl Load {
         let busy = async || journal::progress(&path).is_ok_and(|progress| progress.accepted >= WARM_OPS);
         self.process.wait_until("busy", BUSY, busy).await?;
         journal::progress(&path).map_err(|source| LoadError::File { path, source: io::Error::other(source) })
+    }
+
+    /// Nobody draws anything new from now on; everything is judged all the same.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn interrupt(&self) -> Result<(), ProcessError> {
+        self.process.signal(Signal::INT)
     }
 
     /// Waits until everybody has drawn and seen everything, and says how it went.

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use enfilade_loadtest::clock::Micros;
 use enfilade_loadtest::journal::{Fault, Phase};
 
 #[derive(Debug)]
@@ -46,6 +47,13 @@ impl Marks {
     #[must_use]
     pub fn all(&self) -> &[Fault] {
         &self.marks
+    }
+
+    /// When the first mark from one on was made and when the last, in microseconds since 1970.
+    #[must_use]
+    pub fn span(&self, first: usize) -> (Micros, Micros) {
+        let at = |mark: Option<&Fault>| mark.map_or(0, |mark| (mark.at * 1e3) as Micros);
+        (at(self.marks.get(first)), at(self.marks.last()))
     }
 
     fn mark(&mut self, fault: &str, phase: Phase, limit_ms: Option<f64>) -> io::Result<()> {

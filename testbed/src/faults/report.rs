@@ -4,8 +4,9 @@ use std::fmt::{self, Write as _};
 
 use enfilade_loadtest::checker::{Invariant, Recovery};
 
-use super::catalogue::Fault;
-use super::measure::Spread;
+use super::catalogue::{Act, Fault};
+use super::measure::{Felt, Spread};
+use super::oversight::Seen;
 use super::setup::Setup;
 use super::trial::{Outcome, violations};
 
@@ -50,7 +51,13 @@ pub struct Figures {
     pub stood_max_ms: f64,
     /// The longest wait of each client.
     pub waits: Spread,
+    /// Refused for good: what people saw as an error.
+    pub refused: u64,
     pub restarts: usize,
+    /// What operators saw, if somebody looked.
+    pub seen: Option<Seen>,
+    /// What was felt of every leg, by its name.
+    pub legs: Vec<(&'static str, Felt)>,
     /// What was wrong, in words; empty if all held.
     pub wrong: Vec<String>,
 }
@@ -100,6 +107,12 @@ pub fn judge(fault: &Fault, outcome: &Outcome) -> Vec<String> {
     let bystanders = outcome.felt.bystanders_lost;
     if fault.spares_bystanders() && bystanders > 0 {
         wrong.push(format!("{bystanders} clients of other nodes lost their connection"));
+    }
+    if fault.act == Act::RollingUpgrade && outcome.felt.lost > 0 {
+        wrong.push(format!("{} clients lost their connection without being told to move", outcome.felt.lost));
+    }
+    if let (Some(visible), Some(seen)) = (&fault.visible, &outcome.done.seen) {
+        wrong.extend(seen.lacks(visible, &outcome.done.struck));
     }
     wrong
 }
@@ -151,7 +164,10 @@ impl Figures {
             stood_median_ms: worst(|recovery| recovery.median_ms),
             stood_max_ms: worst(|recovery| recovery.max_ms),
             waits: outcome.felt.waits,
+            refused: outcome.felt.refused,
+            legs: if outcome.done.legs.len() > 1 { outcome.legs.clone() } else { Vec::new() },
             restarts: outcome.done.restarts,
+            seen: outcome.done.seen.clone(),
             wrong,
         }
     }
@@ -189,6 +205,11 @@ impl fmt::Display for Document {
         if !self.rows.is_empty() {
             self.write_faults(f)?;
         }
+        for figures in self.rows.iter().filter_map(|row| row.result.as_ref().ok()) {
+            if !figures.legs.is_empty() {
+                write_upgrade(f, figures)?;
+            }
+        }
         if let Some(failover) = &self.failover {
             write_failover(f, failover)?;
         }
@@ -206,17 +227,17 @@ impl Document {
         writeln!(
             f,
             "| what was done | acknowledged | lost | doubled | reconnected / moved | of other nodes | rooms stood still: \
-             median, worst | longest wait of a client: p50, p99, max | verdict |"
+             median, worst | longest wait of a client: p50, p99, max | what operators saw | verdict |"
         )?;
-        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|---|")?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|---|---|")?;
         for row in &self.rows {
             match &row.result {
                 Ok(figures) => writeln!(f, "| {} | {} |", row.title, cells(figures))?,
                 Err(Missing::Skipped(why)) => {
-                    writeln!(f, "| {} | | | | | | | | skipped: {why} |", row.title)?;
+                    writeln!(f, "| {} | | | | | | | | | skipped: {why} |", row.title)?;
                 }
                 Err(Missing::Failed(why)) => {
-                    writeln!(f, "| {} | | | | | | | | **failed**: {} |", row.title, one_line(why))?;
+                    writeln!(f, "| {} | | | | | | | | | **failed**: {} |", row.title, one_line(why))?;
                 }
             }
         }
@@ -230,7 +251,9 @@ cut and swallow; or a single node with SQLite where the row says so. A recorded 
 tester's oracle follows every client, and afterwards the checker holds the log against all that clients were promised and shown (its \
 invariants I1 to I12 are explained in `loadtest/FORMAT.md`). *Lost*: acknowledged, but not in the log. *Doubled*: in the log more than \
 once. *Reconnected*: clients that had to connect again, not counting those that were told to *move*; *of other nodes*: those of them whose \
-node was not struck. A room *stands still* while ops wait in it and none is answered.";
+node was not struck. A room *stands still* while ops wait in it and none is answered. *What operators saw*, where that is judged: when the \
+first node that was struck said at `/readyz` that it is not ready (or was not there), when other nodes owned everything, and which of the \
+chart's alerts fired in a Prometheus that read the nodes' metrics, with every time in the rules divided by 60: for it a minute is a second.";
 
 fn cells(figures: &Figures) -> String {
     let Figures { acknowledged, lost, doubled, clients, reconnected, moved, bystanders, waits, .. } = figures;
@@ -242,13 +265,33 @@ fn cells(figures: &Figures) -> String {
         times => format!(" (nodes restarted themselves {times} times)"),
     };
     format!(
-        "{acknowledged} | {lost} | {doubled} | {reconnected} / {moved} of {clients} | {bystanders} | {}, {} | {}, {}, {} | {verdict}{restarts}",
+        "{acknowledged} | {lost} | {doubled} | {reconnected} / {moved} of {clients} | {bystanders} | {}, {} | {}, {}, {} |{} | {verdict}{restarts}",
         time(figures.stood_median_ms),
         time(figures.stood_max_ms),
         time(waits.p50),
         time(waits.p99),
         time(waits.max),
+        figures.seen.as_ref().map(|seen| format!(" {seen}")).unwrap_or_default(),
     )
+}
+
+fn write_upgrade(f: &mut fmt::Formatter<'_>, figures: &Figures) -> fmt::Result {
+    writeln!(f, "## A rolling upgrade and back\n")?;
+    writeln!(
+        f,
+        "Three nodes of the release before this one, under the same load. Each in turn gets SIGTERM, leaves, and starts as this \
+         version, beside the others, on the same database and NATS; then the same way back, on the schema that this version made. The \
+         *gap* of a client is the longest that it waited for the answer to an op. Acknowledged {}, lost {}, doubled {}, errors shown {}.\n",
+        figures.acknowledged, figures.lost, figures.doubled, figures.refused,
+    )?;
+    writeln!(f, "| leg | gap p50 | p99 | max | clients told to move | clients that lost their connection |")?;
+    writeln!(f, "|---|--:|--:|--:|--:|--:|")?;
+    for (name, felt) in &figures.legs {
+        let Spread { p50, p99, max, .. } = felt.waits;
+        let gap = [p50, p99, max].map(time).join(" | ");
+        writeln!(f, "| {name} | {gap} | {} of {} | {} |", felt.moved, felt.clients, felt.lost)?;
+    }
+    writeln!(f)
 }
 
 fn write_failover(f: &mut fmt::Formatter<'_>, failover: &Failover) -> fmt::Result {
@@ -303,7 +346,7 @@ fn write_comparison(f: &mut fmt::Formatter<'_>, comparison: &Comparison) -> fmt:
 }
 
 /// As many digits as mean something.
-fn time(ms: f64) -> String {
+pub(super) fn time(ms: f64) -> String {
     if ms >= 1_000.0 { format!("{:.2} s", ms / 1e3) } else { format!("{ms:.0} ms") }
 }
 
@@ -352,14 +395,27 @@ mod tests {
         for expected in [
             "`enfilade-faults run`, 2026-01-01",
             "- Versions: enfilade 0.1.0; nats-server: v2",
-            "| `kill -9` | 1234 | 0 | 0 | 13 / 0 of 40 | 0 | 12 ms, 1.20 s | 9 ms, 1.25 s, 1.30 s | held |",
-            "| netns | | | | | | | | skipped: not root |",
+            "| `kill -9` | 1234 | 0 | 0 | 13 / 0 of 40 | 0 | 12 ms, 1.20 s | 9 ms, 1.25 s, 1.30 s | | held |",
+            "| netns | | | | | | | | | skipped: not root |",
             "median 900 ms, worst 1.10 s",
             "Each in turn: 900 ms, 1.10 s, 700 ms.",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
         assert!(!text.contains("Three nodes beside one"));
+    }
+
+    #[test]
+    fn an_upgrade_has_a_section_with_a_line_for_each_way() {
+        let felt = |p99| Felt { clients: 40, moved: 39, waits: Spread { p99, ..Spread::default() }, ..Felt::default() };
+        let legs = vec![("upgrade", felt(210.0)), ("back", felt(190.0))];
+        let mut document = document();
+        document.rows[0].result = Ok(Figures { legs, refused: 3, ..figures() });
+        let text = document.to_string();
+        assert!(text.contains("## A rolling upgrade and back"), "{text}");
+        assert!(text.contains("Acknowledged 1234, lost 0, doubled 0, errors shown 3."), "{text}");
+        assert!(text.contains("| upgrade | 0 ms | 210 ms | 0 ms | 39 of 40 | 0 |"), "{text}");
+        assert!(text.contains("| back | 0 ms | 190 ms | 0 ms | 39 of 40 | 0 |"), "{text}");
     }
 
     #[test]

@@ -35,6 +35,15 @@ impl Setup {
             versions,
         }
     }
+
+    /// The release before this one is part of what is told of.
+    #[must_use]
+    pub fn beside(mut self, previous: Option<&Path>) -> Self {
+        let before = |program| format!("before it {}{}", version(program, "--version"), profile(program));
+        let place = self.versions.len().min(1);
+        self.versions.splice(place..place, previous.map(before));
+        self
+    }
 }
 
 fn profile(binary: &Path) -> &'static str {

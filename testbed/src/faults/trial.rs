@@ -20,8 +20,10 @@ use super::journal::{self, ReadError};
 use super::load::{Crowd, Load, LoadError};
 use super::marks::Marks;
 use super::measure::{Felt, Observer, Window};
+use super::rolling::Leg;
 use crate::cluster::{Cluster, ClusterError, Network, Plan, Ports, Shape, temporary_folder};
-use crate::node::DATABASE_URL;
+use crate::node::{DATABASE_URL, Node};
+use crate::prometheus::{self, Prometheus, PrometheusError};
 
 /// How long people draw before the fault, and after it was mended.
 const BEFORE: Duration = Duration::from_secs(4);
@@ -32,7 +34,7 @@ const DRAIN_SECONDS: u32 = 4;
 const GRACE: Duration = Duration::from_secs(20);
 const NODES: usize = 3;
 /// Enough for a database of this size, and little to fill.
-const DISK_MEGABYTES: u32 = 48;
+const DISK_MEGABYTES: u32 = 192;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
@@ -42,6 +44,8 @@ pub enum TrialError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Prometheus(#[from] PrometheusError),
     #[error(transparent)]
     Inject(#[from] InjectError),
     #[error(transparent)]
@@ -60,6 +64,8 @@ pub enum TrialError {
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub binary: PathBuf,
+    /// The node of the release before this one, if it was built.
+    pub previous: Option<PathBuf>,
     pub session: PathBuf,
     pub clients: usize,
     pub rooms: usize,
@@ -74,9 +80,43 @@ pub struct Outcome {
     pub replayed: RunResult,
     pub audit: Audit,
     pub felt: Felt,
+    /// The same of every leg, by its name.
+    pub legs: Vec<(&'static str, Felt)>,
     pub done: Done,
     /// By how much limits of time were stretched.
     pub patience: f64,
+}
+
+/// What is special about a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenery<'a> {
+    pub shape: Shape,
+    pub network: Network,
+    /// Of the database's own.
+    pub disk_megabytes: Option<u32>,
+    pub memory_groups: bool,
+    /// Whether the chart's alerts are judged.
+    pub prometheus: bool,
+    /// What its nodes begin as; None: this version.
+    pub program: Option<&'a PathBuf>,
+}
+
+impl<'a> Scenery<'a> {
+    #[must_use]
+    pub fn plain(shape: Shape, network: Network) -> Self {
+        Self { shape, network, disk_megabytes: None, memory_groups: false, prometheus: false, program: None }
+    }
+
+    fn of(fault: &Fault, stage: &'a Stage) -> Self {
+        Self {
+            disk_megabytes: matches!(fault.act, Act::FullDisk(_) | Act::StalledDisk(_))
+                .then_some(DISK_MEGABYTES),
+            memory_groups: matches!(fault.act, Act::Starve(_)),
+            prometheus: fault.visible.is_some() && prometheus::program().is_some(),
+            program: stage.previous.as_ref().filter(|_| fault.act == Act::RollingUpgrade),
+            ..Self::plain(fault.shape(), fault.network())
+        }
+    }
 }
 
 /// A cluster with a folder of its own.
@@ -84,34 +124,39 @@ pub struct Outcome {
 pub struct Theatre {
     pub cluster: Cluster,
     pub folder: tempfile::TempDir,
+    /// Who judges by the chart's alerts.
+    pub prometheus: Option<Prometheus>,
 }
 
 impl Theatre {
     /// # Errors
     /// When a program is missing or does not start.
-    pub async fn open(
-        stage: &Stage,
-        shape: Shape,
-        network: Network,
-        disk_megabytes: Option<u32>,
-    ) -> Result<Self, TrialError> {
+    pub async fn open(stage: &Stage, scenery: Scenery<'_>) -> Result<Self, TrialError> {
         let folder = temporary_folder()?;
-        let nodes = if shape == Shape::Alone { 1 } else { NODES };
+        let nodes = if scenery.shape == Shape::Alone { 1 } else { NODES };
         let plan = Plan {
-            binary: stage.binary.clone(),
+            binary: scenery.program.unwrap_or(&stage.binary).clone(),
             folder: folder.path().to_owned(),
             ports: Ports::free(nodes)?,
-            shape,
-            network,
+            shape: scenery.shape,
+            network: scenery.network,
             drain_seconds: DRAIN_SECONDS,
-            disk_megabytes,
+            disk_megabytes: scenery.disk_megabytes,
+            memory_groups: scenery.memory_groups,
             roles: Vec::new(),
             flags: Vec::new(),
         };
         let started = Cluster::start(&plan).await;
         // Its logs tell why.
         let cluster = started.inspect_err(|_| keep_logs(&folder, "start"))?;
-        Ok(Self { cluster, folder })
+        let mut theatre = Self { cluster, folder, prometheus: None };
+        if scenery.prometheus {
+            let node = |node: &Node| (node.name().to_owned(), node.settings.admin);
+            let nodes: Vec<_> = theatre.cluster.nodes.iter().map(node).collect();
+            let logs = &theatre.cluster.logs;
+            theatre.prometheus = Some(Prometheus::start(theatre.folder.path(), logs, &nodes).await?);
+        }
+        Ok(theatre)
     }
 
     /// The load balancer's address.
@@ -175,7 +220,10 @@ impl Theatre {
     }
 
     /// Ends the cluster. Logs and journals are kept if something is wrong.
-    pub async fn close(self, keep: Option<&str>) {
+    pub async fn close(mut self, keep: Option<&str>) {
+        if let Some(prometheus) = &mut self.prometheus {
+            prometheus.stop().await;
+        }
         self.cluster.stop(GRACE).await;
         if let Some(name) = keep {
             keep_logs(&self.folder, name);
@@ -210,8 +258,7 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// When it could not be run to its end; the cluster is ended all the same.
 pub async fn run(stage: &Stage, fault: &Fault) -> Result<Outcome, TrialError> {
-    let disk = matches!(fault.act, Act::FullDisk(_)).then_some(DISK_MEGABYTES);
-    let mut theatre = Theatre::open(stage, fault.shape(), fault.network(), disk).await?;
+    let mut theatre = Theatre::open(stage, Scenery::of(fault, stage)).await?;
     let outcome = play(stage, fault, &mut theatre).await;
     let clean = outcome.as_ref().is_ok_and(|outcome| super::report::judge(fault, outcome).is_empty());
     theatre.close((!clean).then_some(fault.name)).await;
@@ -232,24 +279,25 @@ async fn play(stage: &Stage, fault: &Fault, theatre: &mut Theatre) -> Result<Out
     let room = *progress.rooms.first().ok_or_else(|| io::Error::other("the crowd has no room"))?;
     tokio::time::sleep(BEFORE).await;
     let mut marks = Marks::create(&theatre.folder.path().join("marks.ndjson"))?;
-    let tormentor = Tormentor::new(&mut theatre.cluster, &mut marks, room, stage.patience);
+    let mut tormentor = Tormentor::new(&mut theatre.cluster, &mut marks, room, stage);
+    tormentor.prometheus = theatre.prometheus.as_ref().map(|prometheus| prometheus.address);
     let done = tormentor.perform(fault).await?;
     let (replayed, journal) = load.finish().await?;
     let audit = theatre.audit(&stage.binary, &journal, &marks).await?;
     let felt = observe(&journal, window(&marks, &done))?;
-    Ok(Outcome { replayed, audit, felt, done, patience: stage.patience })
+    let of_leg = |leg: &Leg| {
+        let window = Window { from: leg.from, to: leg.to, struck: done.struck.clone() };
+        Ok::<_, ReadError>((leg.name, observe(&journal, window)?))
+    };
+    let legs = done.legs.iter().map(of_leg).collect::<Result<_, _>>()?;
+    Ok(Outcome { replayed, audit, felt, legs, done, patience: stage.patience })
 }
 
 /// From the first mark to a moment after the last.
 #[must_use]
 pub fn window(marks: &Marks, done: &Done) -> Window {
-    let at =
-        |mark: Option<&enfilade_loadtest::journal::Fault>| mark.map_or(0, |mark| (mark.at * 1e3) as Micros);
-    Window {
-        from: at(marks.all().first()),
-        to: at(marks.all().last()) + AFTERMATH,
-        struck: done.struck.iter().cloned().collect(),
-    }
+    let (from, to) = marks.span(0);
+    Window { from, to: to + AFTERMATH, struck: done.struck.clone() }
 }
 
 /// # Errors

@@ -161,6 +161,7 @@ impl<'a> Player<'a> {
             network: Network::Direct,
             drain_seconds: 1,
             disk_megabytes: None,
+            memory_groups: false,
             roles: vec!["host".into(), "edge".into()],
             flags: NODE_FLAGS.map(OsString::from).to_vec(),
         })
@@ -171,6 +172,7 @@ impl<'a> Player<'a> {
         let crowd = Crowd { session: SAMPLE.into(), clients, rooms, speed: 1.0, lasts: None };
         let stage = trial::Stage {
             binary: self.stage.programs.node.clone(),
+            previous: None,
             session: crowd.session.clone(),
             clients,
             rooms,
