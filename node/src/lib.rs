@@ -18,6 +18,7 @@ mod sessions;
 #[cfg(test)]
 mod simulation;
 mod telemetry;
+mod tls;
 
 pub use commands::main;
 pub use config::{Config, Partial};
@@ -26,3 +27,4 @@ pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings};
 pub use node::{Node, StartError};
 pub use telemetry::Telemetry;
+pub use tls::TlsError;

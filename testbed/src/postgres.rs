@@ -9,9 +9,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -149,6 +149,24 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of("postgres")
+    }
+
+    /// Makes the server speak TLS with a certificate, which takes a restart.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn encrypt(&self, certificate: &str, key: &str) -> io::Result<()> {
+        self.stop(Shutdown::Fast)?;
+        let (data, account) = (self.folder.join("data"), Account::for_server(&self.folder)?);
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            account.give(&path)?;
+        }
+        let mut settings = File::options().append(true).open(data.join("postgresql.conf"))?;
+        settings.write_all(b"\nssl = on\n")?;
+        self.resume()
     }
 
     /// Creates an empty database and returns its URL.
@@ -323,9 +341,17 @@ impl Account {
             let number = number_of("postgres", what).or_else(|_| number_of("nobody", what))?;
             number.parse().map_err(io::Error::other)
         };
-        let (user, group) = (number("-u")?, number("-g")?);
-        chown(folder, Some(user), Some(group))?;
-        Ok(Self::Other { user, group })
+        let account = Self::Other { user: number("-u")?, group: number("-g")? };
+        account.give(folder)?;
+        Ok(account)
+    }
+
+    /// Makes a file the account's.
+    fn give(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Ours => Ok(()),
+            Self::Other { user, group } => chown(path, Some(user), Some(group)),
+        }
     }
 
     fn command(self, program: impl AsRef<OsStr>) -> Command {
