@@ -255,13 +255,47 @@ async fn a_restore_that_was_cut_short_is_done_again() {
     write(&store, room, 1, 3).await;
     place.back_up("backup").await.unwrap();
     store.close().await;
-    // A crash before the last step leaves the database, and beside it half of the next one.
-    fs::write(place.path("enfilade.db.restoring"), b"half").unwrap();
+    let store = place.open().await;
+    write(&store, room, 4, 9).await;
+    // A crash before the last step leaves the database, and beside it half of the next one: here of one that goes further, with a
+    // log that SQLite would take for the backup's.
+    let leave = |name: &str| {
+        for part in ["", "-wal"] {
+            fs::copy(place.path(&format!("enfilade.db{part}")), place.path(&format!("{name}{part}")))
+                .unwrap();
+        }
+    };
+    leave("enfilade.db.restoring");
+    leave("left");
+    assert_eq!(head(&store, room).await, Some(Seq(9)));
+    store.close().await;
+    place.restore("backup", true).await.unwrap();
     let store = place.open().await;
     assert_eq!(head(&store, room).await, Some(Seq(3)));
     store.close().await;
+    assert!(
+        !place.path("enfilade.db.restoring").exists() && !place.path("enfilade.db.restoring-wal").exists()
+    );
+    // The same with a log whose database is gone.
+    fs::remove_file(place.database()).unwrap();
+    fs::rename(place.path("left-wal"), place.path("enfilade.db-wal")).unwrap();
+    assert!(matches!(place.restore("backup", false).await, Err(BackupError::Occupied(_))));
     place.restore("backup", true).await.unwrap();
-    assert!(!place.path("enfilade.db.restoring").exists());
+    let store = place.open().await;
+    assert_eq!(head(&store, room).await, Some(Seq(3)));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn one_backup_is_made_at_a_time() {
+    let place = Place::new();
+    place.open().await.close().await;
+    let lock = fs::File::create(place.path("enfilade.db.backup.lock")).unwrap();
+    lock.lock().unwrap();
+    let refused = place.back_up("backup").await.unwrap_err();
+    assert!(matches!(refused, BackupError::Store(StoreError::InUse)), "{refused}");
+    lock.unlock().unwrap();
+    place.back_up("backup").await.unwrap();
 }
 
 #[tokio::test]

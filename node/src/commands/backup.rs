@@ -33,21 +33,14 @@ impl Backup {
             bail!("a backup is no text: send it into a file, as in `enfilade backup --to - > FILE`");
         }
         // Nothing is sent before it was checked.
-        let file = Temporary(database.with_added_extension(format!("backup-{}", std::process::id())));
-        let manifest = backup::make(&database, &file.0, env!("CARGO_PKG_VERSION")).await?;
-        let mut made = File::open(&file.0).with_context(|| format!("open {}", file.0.display()))?;
+        let file = database.with_added_extension("sending");
+        let manifest = backup::make(&database, &file, env!("CARGO_PKG_VERSION")).await?;
+        let mut made = File::open(&file).with_context(|| format!("open {}", file.display()))?;
+        // It needs no name any more, and is gone when this process is.
+        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
         io::copy(&mut made, &mut io::stdout().lock()).context("write to standard output")?;
         eprintln!("{manifest}");
         Ok(())
-    }
-}
-
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // There is nobody to tell.
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -23,12 +23,17 @@ pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) 
     move |source| BackupError::File { what, path: path.to_owned(), source }
 }
 
-/// Makes an empty file that its owner alone can read: keys will stand in it. Whatever a crash left there is gone.
+/// What belongs to an SQLite database beside its file: whoever puts another file in its place must not leave them to that.
+pub(super) const PARTS: [&str; 2] = ["-wal", "-shm"];
+
+/// Makes an empty file for a database that its owner alone can read: keys will stand in it. Whatever a crash left there is gone.
 pub(super) fn create_anew(path: &Path) -> Result<File, BackupError> {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(failed("removing it", path)(error));
+    for left in [path.to_owned()].into_iter().chain(PARTS.map(|part| beside(path, part))) {
+        if let Err(error) = fs::remove_file(&left)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed("removing it", &left)(error));
+        }
     }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

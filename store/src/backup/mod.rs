@@ -47,7 +47,7 @@ pub enum BackupError {
 /// goes on meanwhile. `version` is that of the program.
 ///
 /// # Errors
-/// `NoDatabase`, `Exists`; `Schema` when the database is not one of ours; `Broken` when it is damaged; `File` and `Store` when
+/// `NoDatabase`, `Exists`; `Store(InUse)` while another backup of the database is made; `Schema` when the database is not one of ours; `Broken` when it is damaged; `File` and `Store` when
 /// reading or writing fails. There is no file then.
 pub async fn make(database: &Path, to: &Path, version: &str) -> Result<Manifest, BackupError> {
     if !database.exists() {
@@ -56,6 +56,7 @@ pub async fn make(database: &Path, to: &Path, version: &str) -> Result<Manifest,
     if to.exists() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    let _alone = sqlite::lock(&file::beside(database, ".backup"))?;
     let partial = file::beside(to, ".partial");
     let made = fill(database, &partial, version).await;
     let made = made.and_then(|manifest| file::put_in_place(&partial, to).map(|()| manifest));

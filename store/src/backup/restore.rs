@@ -10,7 +10,7 @@ use enfilade_proto::Epoch;
 
 use super::BackupError;
 use super::check::check;
-use super::file::{self, beside, failed};
+use super::file::{self, PARTS, beside, failed};
 use super::manifest::Manifest;
 use crate::error::StoreError;
 use crate::{era, migrate, sqlite};
@@ -33,11 +33,11 @@ pub struct Restored {
 pub async fn restore(backup: &Path, database: &Path, replace: bool) -> Result<Restored, BackupError> {
     let manifest = check(backup).await?;
     let _alone = sqlite::lock(database)?;
-    let occupied = database.exists();
+    let occupied = database.exists() || PARTS.iter().any(|part| beside(database, part).exists());
     if occupied && !replace {
         return Err(BackupError::Occupied(database.to_owned()));
     }
-    let former = if occupied { finish(database).await? } else { Epoch(0) };
+    let former = if database.exists() { finish(database).await? } else { Epoch(0) };
     let fresh = beside(database, ".restoring");
     let prepared = prepare(backup, &manifest, &fresh, former).await;
     let placed = prepared.and_then(|epoch| {
@@ -95,11 +95,13 @@ async fn prepare(
 }
 
 /// Gives a database another name beside its own, in which the time is that of the restore. Its write-ahead log, if it could not be
-/// moved into it, goes with it: the next database must not find it.
+/// moved into it, goes there, too: SQLite would take it for the next database's.
 fn set_aside(database: &Path, epoch: Epoch) -> Result<PathBuf, BackupError> {
     let aside = beside(database, &format!(".before-{}", epoch.era()));
-    fs::hard_link(database, &aside).map_err(failed("setting it aside", database))?;
-    for part in ["-wal", "-shm"] {
+    if database.exists() {
+        fs::hard_link(database, &aside).map_err(failed("setting it aside", database))?;
+    }
+    for part in PARTS {
         let (from, to) = (beside(database, part), beside(&aside, part));
         if from.exists() {
             fs::rename(&from, to).map_err(failed("setting it aside", &from))?;
