@@ -53,23 +53,16 @@ pub async fn restore(backup: &Path, database: &Path, replace: bool) -> Result<Re
 }
 
 /// Moves the write-ahead log of a database into it, so that one file has everything, and returns the highest epoch in it. What is
-/// damaged stays as it is: it will be set aside.
+/// damaged stays as it is: it will be set aside. The time alone then makes the next era a later one.
 async fn finish(database: &Path) -> Result<Epoch, BackupError> {
-    let finished = async {
-        let mut connection = sqlite::connect(database).await?;
-        let highest = era::highest(&mut connection).await;
-        // Whoever closes the last connection moves the log.
-        sqlite::close(connection).await;
-        highest
+    let mut connection = match sqlite::connect(database).await {
+        Err(StoreError::Corrupt(_)) => return Ok(Epoch(0)),
+        connected => connected?,
     };
-    match finished.await {
-        Ok(epoch) => Ok(epoch),
-        Err(StoreError::Corrupt(reason)) => {
-            tracing::warn!(reason, "the database that is replaced is damaged");
-            Ok(Epoch(0))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let highest = era::highest(&mut connection).await.unwrap_or(Epoch(0));
+    // Whoever closes the last connection moves the log.
+    sqlite::close(connection).await;
+    Ok(highest)
 }
 
 /// The database of a backup, ready to be used.
