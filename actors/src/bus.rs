@@ -20,7 +20,7 @@ pub use self::message::{
     RoomEvent, SessionView, Standing, Submission, Ticket, Told, TraceParent, UserPresence, Watching, Writer,
     roster,
 };
-pub use self::nats::{NatsBus, NatsError, NatsOptions};
+pub use self::nats::{Identity as NatsIdentity, NatsBus, NatsError, NatsOptions};
 
 /// The way to other nodes. Nothing here waits, and nothing says whether it arrived.
 pub trait Bus: fmt::Debug + Send + Sync + 'static {

@@ -349,6 +349,9 @@ class Values(unittest.TestCase):
         told = environment(objects, spec)
         self.assertEqual(told["ENFILADE_NATS_CREDENTIALS"], "/secrets/nats-credentials/nats.creds")
         self.assertEqual(told["ENFILADE_NATS_ROOT_CERTIFICATES"], "/secrets/nats-ca/ca.crt")
+        self.assertEqual(told["ENFILADE_NATS_CLIENT_CERTIFICATE"], "/secrets/nats-client-certificate/tls.crt")
+        self.assertEqual(told["ENFILADE_NATS_CLIENT_KEY"], "/secrets/nats-client-key/tls.key")
+        self.assertEqual(secret_of(objects, "nats-client-key"), "nats-client")
         mounts = {it["name"]: it for it in container(spec)["volumeMounts"]}
         self.assertIs(mounts["nats-credentials"]["readOnly"], True)
         self.assertEqual(of(objects, "StatefulSet"), [], "there is one already")
@@ -438,6 +441,23 @@ class Values(unittest.TestCase):
         told = environment(objects, node(objects)[0][2])
         self.assertEqual(told["ENFILADE_ADMIN_TOKEN"], "@/secrets/admin-token/token")
         self.assertEqual(secret_of(objects, "admin-token"), "enfilade-admin")
+
+    def test_edges_that_speak_tls_have_the_certificate_and_nobody_else_has(self):
+        objects = variant("TLS by itself")
+        [edge, host] = sorted(node(objects), key=lambda it: it[0]["metadata"]["name"])
+        told = environment(objects, edge[2])
+        self.assertEqual(told["ENFILADE_TLS_CERTIFICATE"], "/secrets/tls-certificate/tls.crt")
+        self.assertEqual(told["ENFILADE_TLS_KEY"], "/secrets/tls-key/tls.key")
+        mounts = {it["name"]: it for it in container(edge[2])["volumeMounts"]}
+        for name in ("tls-certificate", "tls-key"):
+            self.assertIs(mounts[name]["readOnly"], True)
+            self.assertNotIn("subPath", mounts[name], "or it would never be renewed")
+            volume = next(it for it in edge[2]["volumes"] if it["name"] == name)
+            self.assertEqual(volume["secret"]["secretName"], "board-tls")
+        self.assertNotIn("ENFILADE_TLS_KEY", environment(objects, host[2]))
+        self.assertNotIn("board-tls", yaml.dump(host[2]))
+        self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["ports"][0]["appProtocol"], "https")
+        self.assertEqual(of(objects, "Pod"), [], "helm test speaks plain HTTP")
 
     def test_helm_test_goes_in_by_the_service_as_people_do(self):
         pod = one(variant("cluster"), "Pod")

@@ -96,6 +96,7 @@ class Contradictions(unittest.TestCase):
         self.refused("more than one source", *CLUSTER, "database.cloudNativePg.enabled=true", "migrations.mode=init")
         self.refused("nats.url names another", *CLUSTER, "nats.url=nats://n:4222")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.credentials.existingSecret=c")
+        self.refused("are for a NATS of your own", *CLUSTER, "nats.clientCertificate.existingSecret=c")
 
     def test_a_job_cannot_migrate_what_is_not_there_yet(self):
         self.refused("also before the PostgreSQL", "database.cloudNativePg.enabled=true", "nats.enabled=true")
@@ -131,6 +132,8 @@ class Contradictions(unittest.TestCase):
     def test_the_way_in_leads_somewhere(self):
         self.refused("needs httpRoute.parentRefs", *CLUSTER, "httpRoute.enabled=true")
         self.refused("needs ingress.hosts", *CLUSTER, "ingress.enabled=true")
+        self.refused("let one of the two decrypt", *CLUSTER, "tls.existingSecret=t", "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=g")
+        self.refused("let one of the two decrypt", "tls.existingSecret=t", "ingress.enabled=true", "ingress.hosts[0]=h", values=(SINGLE,))
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
     def test_kubernetes_before_1_30_is_too_old(self):

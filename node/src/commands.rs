@@ -1,5 +1,6 @@
 //! The commands of the `enfilade` binary.
 
+mod backup;
 mod cluster;
 mod deletion_cost;
 mod export;
@@ -8,7 +9,7 @@ mod probe;
 mod seed;
 mod top;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -43,6 +44,23 @@ enum Command {
         #[command(subcommand)]
         direction: Direction,
     },
+    /// Copy the database of a single node into a file, while the node runs or not
+    Backup {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        what: backup::Backup,
+    },
+    /// Make a backup the database again, while no node runs
+    Restore {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        what: backup::Restore,
+    },
+    /// Run this once after a database was restored by other means (PostgreSQL to a point in time, a snapshot of a volume), before nodes
+    /// start: it lets clients notice
+    AfterRestore(Settings),
     /// Look at the cluster
     Cluster {
         #[command(subcommand)]
@@ -169,6 +187,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Migrate { direction } => runtime.block_on(migrate(direction)),
+        Command::Backup { settings, what } => runtime.block_on(what.run(settings)),
+        Command::Restore { settings, what } => runtime.block_on(what.run(settings)),
+        Command::AfterRestore(settings) => runtime.block_on(backup::after(settings)),
         Command::Export { settings, which } => runtime.block_on(which.run(settings)),
         Command::Top(top) => runtime.block_on(top.run()),
         Command::DeletionCost(command) => {
@@ -215,11 +236,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 async fn migrate(direction: Direction) -> anyhow::Result<()> {
     let database = |settings: Settings| -> anyhow::Result<DatabaseUrl> {
         let url: DatabaseUrl = settings.load()?.0.database_url.parse()?;
-        if let DatabaseUrl::Sqlite(path) = &url
-            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("make the folder {}", folder.display()))?;
+        if let DatabaseUrl::Sqlite(path) = &url {
+            make_folder_of(path)?;
         }
         Ok(url)
     };
@@ -235,6 +253,11 @@ async fn migrate(direction: Direction) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn make_folder_of(file: &Path) -> anyhow::Result<()> {
+    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))
 }
 
 fn print(steps: &[Step], nothing: &str) {

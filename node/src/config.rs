@@ -66,6 +66,10 @@ settings! {
     nats_credentials: PathBuf = PathBuf::new(), "ENFILADE_NATS_CREDENTIALS";
     /// A file with PEM certificates of authorities to trust about NATS, instead of the system's [default: the system's]
     nats_root_certificates: PathBuf = PathBuf::new(), "ENFILADE_NATS_ROOT_CERTIFICATES";
+    /// A PEM file with the certificate that this node shows to NATS, for one that asks (`verify`) [default: none]
+    nats_client_certificate: PathBuf = PathBuf::new(), "ENFILADE_NATS_CLIENT_CERTIFICATE";
+    /// The PEM file with its key [default: none]
+    nats_client_key: PathBuf = PathBuf::new(), "ENFILADE_NATS_CLIENT_KEY";
     /// The name of the cluster; clusters of different names can share a NATS [default: enfilade]
     cluster_name: String = "enfilade".to_owned(), "ENFILADE_CLUSTER_NAME";
     /// Where other nodes reach this one's operators' port, as host:port [default: the address of that port]
@@ -74,6 +78,11 @@ settings! {
     drain_seconds: u64 = 20, "ENFILADE_DRAIN_SECONDS";
     /// The database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME; @FILE reads that from a file [default: enfilade.db in the data folder]
     database_url: String = String::new(), "ENFILADE_DATABASE_URL";
+    /// A PEM file with the certificate (and its chain) with which `listen` speaks HTTPS and wss itself. A balancer in front does that cheaper.
+    /// It may change while the node runs [default: none]
+    tls_certificate: PathBuf = PathBuf::new(), "ENFILADE_TLS_CERTIFICATE";
+    /// The PEM file with its key [default: none]
+    tls_key: PathBuf = PathBuf::new(), "ENFILADE_TLS_KEY";
     /// The address of the service as people see it, for links [default: taken from each request]
     public_url: String = String::new(), "ENFILADE_PUBLIC_URL";
     /// Other sites whose pages may connect, as https://host, separated by commas [default: none]

@@ -19,6 +19,7 @@ mod sessions;
 #[cfg(test)]
 mod simulation;
 mod telemetry;
+mod tls;
 
 pub use commands::main;
 pub use config::{Config, Partial};
@@ -27,3 +28,4 @@ pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings};
 pub use node::{Node, StartError};
 pub use telemetry::Telemetry;
+pub use tls::TlsError;

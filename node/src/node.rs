@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsOptions};
+use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsIdentity, NatsOptions};
 use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Standing};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
@@ -38,6 +38,7 @@ use crate::probe::{TcpProbe, advertised, is_address};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
 use crate::telemetry::{Telemetry, Vitals};
+use crate::tls::{Tls, TlsError};
 
 /// How long a request may take, its body included.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -78,6 +79,10 @@ pub enum StartError {
     Advertise(SocketAddr),
     #[error("advertise_admin is {0:?}, and has to be host:port")]
     Advertised(String),
+    #[error("nats_client_certificate and nats_client_key belong together: one of them is missing")]
+    NatsIdentity,
+    #[error("the edge cannot speak TLS")]
+    Tls(#[from] TlsError),
     /// Other nodes live on this database, and there is no way to talk to them.
     #[error("{0} is alive on this database: nats_url is needed to talk to it")]
     NotAlone(String),
@@ -100,6 +105,7 @@ pub struct Node {
     stop_public: CancellationToken,
     stop_admin: CancellationToken,
     public: Option<JoinHandle<()>>,
+    tls: Option<Arc<Tls>>,
     admin: JoinHandle<()>,
     /// What goes on in the background.
     tasks: Vec<JoinHandle<()>>,
@@ -130,6 +136,7 @@ impl Node {
         };
         let address = public.as_ref().map(|public| local(public, config.listen)).transpose()?;
         let admin_address = local(&admin, config.admin_listen)?;
+        let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let me = Incarnation(Uuid::new_v4());
         let nats = connect(config, me).await?;
@@ -158,7 +165,14 @@ impl Node {
         if let Some(public) = public {
             let (node, router) = start_edge(config, &cluster, &store, &clock).await?;
             let (http, door) = (Http::new(router, stop_public.clone()), node.clone());
-            public_task = Some(tokio::spawn(server::serve(public, http, move |came| door.welcome(came))));
+            let take = move |came| door.welcome(came);
+            public_task = Some(match tls.clone() {
+                None => tokio::spawn(server::serve(public, http, take)),
+                Some(tls) => {
+                    tasks.push(tokio::spawn(tls.clone().keep_fresh()));
+                    tokio::spawn(server::serve(public, http, move |came| tls.welcome(came, take.clone())))
+                }
+            });
             tasks.push(tokio::spawn(stand(cluster.standing(), node.clone(), ready.clone())));
             edge = Some(node);
         }
@@ -201,6 +215,7 @@ impl Node {
                 came.into_iter().for_each(|accepted| accepted.serve(Vec::new()));
             })),
             public: public_task,
+            tls,
             cluster,
             host,
             edge,
@@ -251,9 +266,17 @@ impl Node {
         if let Some(nats) = &self.nats {
             nats.close().await;
         }
-        if let Some(public) = self.public {
-            let _ = public.await;
-        }
+        let public = async {
+            if let Some(public) = self.public {
+                let _ = public.await;
+            }
+        };
+        let encrypted = async {
+            if let Some(tls) = &self.tls {
+                tls.finish().await;
+            }
+        };
+        tokio::join!(public, encrypted);
         self.stop_admin.cancel();
         let _ = self.admin.await;
         for task in self.tasks {
@@ -271,12 +294,18 @@ async fn connect(config: &Config, me: Incarnation) -> Result<Option<Arc<NatsBus>
     if matches!(config.database_url.parse()?, DatabaseUrl::Sqlite(_)) {
         return Err(StartError::SharedDatabase);
     }
+    let named = |file: &Path| Some(file.to_owned()).filter(|file| !file.as_os_str().is_empty());
+    let identity = match (named(&config.nats_client_certificate), named(&config.nats_client_key)) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(NatsIdentity { certificate, key }),
+        _ => return Err(StartError::NatsIdentity),
+    };
     let options = NatsOptions {
         url: config.nats_url.clone(),
         cluster: config.cluster_name.clone(),
-        credentials: Some(config.nats_credentials.clone()).filter(|file| !file.as_os_str().is_empty()),
-        root_certificates: Some(config.nats_root_certificates.clone())
-            .filter(|file| !file.as_os_str().is_empty()),
+        credentials: named(&config.nats_credentials),
+        root_certificates: named(&config.nats_root_certificates),
+        identity,
     };
     Ok(Some(Arc::new(NatsBus::connect(me, &options).await?)))
 }
@@ -438,7 +467,7 @@ fn site(config: &Config) -> Result<Site, StartError> {
         Some(&config.public_url).filter(|url| !url.is_empty()).map(|url| url.parse()).transpose()?;
     let trusted_proxies =
         config.trusted_proxies.0.iter().map(|proxy| proxy.parse()).collect::<Result<_, _>>()?;
-    Ok(Site { public_url, trusted_proxies })
+    Ok(Site { public_url, trusted_proxies, encrypted: !config.tls_certificate.as_os_str().is_empty() })
 }
 
 fn public_router(api: Api, edge: EdgeNode) -> Router {

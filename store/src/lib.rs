@@ -4,11 +4,13 @@
 //! Three traits, so that the same node runs on SQLite, on PostgreSQL and in simulation. Times are milliseconds since 1970 and
 //! are handed in; only leases are kept by a clock, the database's. [`Store::open`] opens whichever database a URL names.
 
+pub mod backup;
 mod checkpoint;
 mod columns;
 mod continuity;
 mod database_url;
 mod directory;
+mod era;
 mod error;
 mod log;
 pub mod migrate;
@@ -24,6 +26,7 @@ pub use directory::{
     Access, Directory, Idempotency, LinkHash, LinkRow, LoginRow, MemberRow, NewLink, NewRoom, NewUser,
     RoomRow, UserRow, VISITS, Visit,
 };
+pub use era::after_restore;
 pub use error::StoreError;
 pub use log::{Batch, Incarnation, LogRow, Outcome, RoomLog};
 pub use ownership::{NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View};

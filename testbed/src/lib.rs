@@ -7,6 +7,7 @@
 //! Invariant: nothing here is part of the product, and nothing here outlives the process that started it.
 
 pub mod admin;
+pub mod authority;
 pub mod cluster;
 pub mod disk;
 pub mod enclosure;

@@ -1,5 +1,7 @@
 //! A NATS server.
 
+mod secured;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use tokio::net::TcpStream;
 use crate::ports;
 use crate::process::{Launch, Process, ProcessError};
 use crate::program;
+
+pub use self::secured::SecuredNats;
 
 const START: Duration = Duration::from_secs(30);
 /// Ports that are tried: another process may take one between the look and the start.
@@ -44,6 +48,8 @@ pub struct NatsServerOptions {
     pub login: Option<(String, String)>,
     /// Further arguments.
     pub args: Vec<OsString>,
+    /// What its configuration takes from the environment.
+    pub secrets: Vec<(String, String)>,
 }
 
 /// A running NATS server. Dropped, it is killed.
@@ -79,7 +85,7 @@ impl NatsServer {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let mut launch = Launch::new("nats", program).args(options.args);
+        let mut launch = Launch::new("nats", program).args(options.args).secrets(options.secrets);
         if let Some((user, password)) = options.login {
             launch = launch.args(["--user".into(), user, "--pass".into(), password]);
         }

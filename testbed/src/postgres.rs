@@ -10,8 +10,9 @@
 mod account;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -160,6 +161,24 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of("postgres")
+    }
+
+    /// Makes the server speak TLS with a certificate, which takes a restart.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn encrypt(&self, certificate: &str, key: &str) -> io::Result<()> {
+        self.stop(Shutdown::Fast)?;
+        let (data, account) = (self.folder.join("data"), Account::for_server(&self.folder)?);
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            account.give(&path)?;
+        }
+        let mut settings = File::options().append(true).open(data.join("postgresql.conf"))?;
+        settings.write_all(b"\nssl = on\n")?;
+        self.resume()
     }
 
     /// Creates an empty database and returns its URL.

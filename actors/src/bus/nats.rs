@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::{Change, Line, connect, is_connected};
-pub use self::connection::{NatsError, NatsOptions};
+pub use self::connection::{Identity, NatsError, NatsOptions};
 use self::outgoing::{Coded, Destination};
 use self::receive::{Subscriptions, round_trip};
 use self::subjects::Subjects;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use enfilade_actors::bus::{Bus, NatsBus, NatsError, NatsOptions};
+use enfilade_actors::bus::{Bus, NatsBus, NatsError, NatsIdentity as Identity, NatsOptions};
 use enfilade_store::Incarnation;
+use enfilade_testbed::authority::Authority;
 use enfilade_testbed::nats::NatsServerOptions;
 use enfilade_testbed::ports;
 use uuid::Uuid;
@@ -98,6 +99,49 @@ async fn the_connection_is_encrypted_if_the_url_says_so() {
     // Whose authority nobody here knows is not trusted.
     options.root_certificates = None;
     assert!(!NatsBus::connect(me, &options).await.unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn a_server_may_ask_for_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("of everybody").unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let identity = |name: &str| {
+        let made = authority.sign(name, 2090).unwrap();
+        let key = write(&format!("{name}.key"), &made.key);
+        Identity { certificate: write(&format!("{name}.crt"), &made.certificate), key }
+    };
+    let (server, mine) = (identity("server"), identity("node"));
+    let roots = write("ca.crt", authority.certificate());
+    let args = [
+        "--tlsverify".into(),
+        "--tlscert".into(),
+        server.certificate.into(),
+        "--tlskey".into(),
+        server.key.into(),
+        "--tlscacert".into(),
+        roots.clone().into(),
+    ];
+    let options = NatsServerOptions { args: args.into(), ..NatsServerOptions::default() };
+    let Some(server) = server_with(options).await else { return };
+    let mut options = NatsOptions {
+        url: server.url().replace("nats://", "tls://"),
+        cluster: CLUSTER.into(),
+        root_certificates: Some(roots),
+        identity: Some(mine.clone()),
+        ..NatsOptions::default()
+    };
+    let me = Incarnation(Uuid::from_u128(1));
+    assert!(NatsBus::connect(me, &options).await.unwrap().is_connected());
+    options.identity = None;
+    assert!(!NatsBus::connect(me, &options).await.unwrap().is_connected());
+    options.identity = Some(Identity { key: folder.path().join("nowhere"), ..mine });
+    let error = NatsBus::connect(me, &options).await.unwrap_err();
+    assert!(matches!(error, NatsError::File { .. }), "{error}");
 }
 
 #[tokio::test]

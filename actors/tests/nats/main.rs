@@ -4,6 +4,7 @@
 
 mod connecting;
 mod faults;
+mod permissions;
 mod support;
 
 use std::sync::Arc;

@@ -135,6 +135,14 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- with $v.nats.tls -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-ca" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_ROOT_CERTIFICATES" "mark" "") }}{{ end -}}
 {{- end -}}
+{{- with $v.nats.clientCertificate.existingSecret -}}
+{{- $secrets = append $secrets (dict "name" "nats-client-certificate" "secret" . "key" "tls.crt" "setting" "ENFILADE_NATS_CLIENT_CERTIFICATE" "mark" "") -}}
+{{- $secrets = append $secrets (dict "name" "nats-client-key" "secret" . "key" "tls.key" "setting" "ENFILADE_NATS_CLIENT_KEY" "mark" "") -}}
+{{- end -}}
+{{- end -}}
+{{- with $v.tls.existingSecret -}}
+{{- $secrets = append $secrets (dict "name" "tls-certificate" "secret" . "key" "tls.crt" "setting" "ENFILADE_TLS_CERTIFICATE" "mark" "" "edge" true) -}}
+{{- $secrets = append $secrets (dict "name" "tls-key" "secret" . "key" "tls.key" "setting" "ENFILADE_TLS_KEY" "mark" "" "edge" true) -}}
 {{- end -}}
 {{- with $v.admin.token -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "admin-token" "secret" .existingSecret "key" .key "setting" "ENFILADE_ADMIN_TOKEN" "mark" "@") }}{{ end -}}

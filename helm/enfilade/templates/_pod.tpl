@@ -67,7 +67,10 @@ capabilities:
 {{- $group := .group -}}
 {{- $n := .group.values -}}
 {{- $cluster := eq $v.mode "cluster" -}}
-{{- $secrets := include "enfilade.secrets" $root | fromJsonArray -}}
+{{- $secrets := list -}}
+{{- range include "enfilade.secrets" $root | fromJsonArray -}}
+{{- if or $group.edge (not .edge) }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- end -}}
 {{- $selector := dict "app.kubernetes.io/name" (include "enfilade.name" $root) "app.kubernetes.io/instance" $root.Release.Name "app.kubernetes.io/component" $group.name -}}
 metadata:
   labels:

@@ -21,8 +21,8 @@
 {{- if and $v.nats.enabled $v.nats.url -}}
 {{- $wrong = append $wrong "nats.enabled installs a NATS and nats.url names another: choose one." -}}
 {{- end -}}
-{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret) -}}
-{{- $wrong = append $wrong "nats.credentials and nats.tls are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
+{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret) -}}
+{{- $wrong = append $wrong "nats.credentials, nats.tls and nats.clientCertificate are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
 {{- end -}}
 {{- if and $db.cloudNativePg.enabled (eq $v.migrations.mode "job") -}}
 {{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the PostgreSQL of database.cloudNativePg: set migrations.mode to init." -}}
@@ -86,6 +86,9 @@
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
 {{- $wrong = append $wrong "ingress.enabled needs ingress.hosts." -}}
+{{- end -}}
+{{- if and $v.tls.existingSecret (or $v.httpRoute.enabled $v.ingress.enabled) -}}
+{{- $wrong = append $wrong "tls.existingSecret lets nodes speak TLS by themselves, and httpRoute and ingress speak plain HTTP to them: let one of the two decrypt. A gateway that passes TLS through has a TLSRoute (extraObjects)." -}}
 {{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}

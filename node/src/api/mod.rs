@@ -53,6 +53,8 @@ pub struct Site {
     pub public_url: Option<SiteOrigin>,
     /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Whether connections are encrypted up to here.
+    pub encrypted: bool,
 }
 
 /// What the handlers work with.

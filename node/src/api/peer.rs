@@ -126,14 +126,20 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     address.ok().map(|it| it.to_canonical())
 }
 
-/// Where the client sees us, by its own `Host` and a trusted proxy's word on the scheme. None if it does not
-/// say.
+/// Where the client sees us, by its own `Host` and by the scheme: that of a connection which is `encrypted` up to here, or a trusted
+/// proxy's word. None if it does not say.
 #[must_use]
-pub fn seen_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<SiteOrigin> {
+pub fn seen_origin(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    encrypted: bool,
+) -> Option<SiteOrigin> {
     let authority: Authority = headers.get(HOST)?.to_str().ok()?.parse().ok()?;
     let through_proxy = trusted.iter().any(|network| network.contains(peer));
     let forwarded = headers.get("x-forwarded-proto").filter(|_| through_proxy);
-    let secure = forwarded.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure =
+        encrypted || forwarded.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
     Some(SiteOrigin::new(if secure { "https" } else { "http" }, &authority))
 }
 
@@ -222,10 +228,12 @@ mod tests {
         headers.insert(HOST, "board.example.org".parse().unwrap());
         headers.insert("x-forwarded-proto", "https".parse().unwrap());
         let trusted = networks(&["10.0.0.1"]);
-        let seen = |peer| seen_origin(ip(peer), &headers, &trusted).unwrap().to_string();
-        assert_eq!(seen("10.0.0.1"), "https://board.example.org");
-        assert_eq!(seen("10.0.0.2"), "http://board.example.org");
-        assert_eq!(seen_origin(ip("10.0.0.1"), &HeaderMap::new(), &trusted), None);
+        let seen =
+            |peer, encrypted| seen_origin(ip(peer), &headers, &trusted, encrypted).unwrap().to_string();
+        assert_eq!(seen("10.0.0.1", false), "https://board.example.org");
+        assert_eq!(seen("10.0.0.2", false), "http://board.example.org");
+        assert_eq!(seen("10.0.0.2", true), "https://board.example.org", "as we see for ourselves");
+        assert_eq!(seen_origin(ip("10.0.0.1"), &HeaderMap::new(), &trusted, true), None);
     }
 
     proptest! {

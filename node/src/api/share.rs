@@ -145,8 +145,12 @@ pub(super) async fn revoke_link(
 
 /// The page of a room. The secret stands behind `#`, so it never reaches a server's log.
 pub(super) fn url(api: &Api, parts: &Parts, room: RoomId, secret: &str) -> String {
-    let seen = || seen_origin(peer_of(&parts.extensions)?, &parts.headers, &api.site.trusted_proxies);
-    let origin = api.site.public_url.clone().or_else(seen);
+    let site = &api.site;
+    let seen = || {
+        let peer = peer_of(&parts.extensions)?;
+        seen_origin(peer, &parts.headers, &site.trusted_proxies, site.encrypted)
+    };
+    let origin = site.public_url.clone().or_else(seen);
     let origin = origin.as_ref().map_or("", |origin| origin.as_str());
     format!("{origin}/b/{room}#{secret}")
 }

@@ -459,5 +459,5 @@ impl EdgeRoom {
 }
 
 fn resumes(mirror: &MirrorState, since: Option<Position>) -> bool {
-    since.is_some_and(|since| since.epoch <= mirror.position().epoch && mirror.covers(since.seq))
+    since.is_some_and(|since| since.leads_to(mirror.position()) && mirror.covers(since.seq))
 }

@@ -19,7 +19,7 @@ use enfilade_proto::{
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 use uuid::Uuid;
@@ -66,7 +66,13 @@ impl TestNode {
 
     /// Stops it gracefully and starts another one on the same data.
     pub async fn restart(self) -> Self {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same, with something done to the data between.
+    pub async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         let folder = self.stop().await;
+        meanwhile();
         Self::start_in(folder).await
     }
 
@@ -115,7 +121,19 @@ impl Door {
         headers: &[String],
         body: Option<Value>,
     ) -> (String, Vec<u8>) {
-        let mut socket = TcpStream::connect(self.address()).await.unwrap();
+        let socket = TcpStream::connect(self.address()).await.unwrap();
+        self.answer_on(socket, method, path, headers, body).await
+    }
+
+    /// The same on a connection of whatever kind.
+    pub async fn answer_on(
+        &self,
+        mut socket: impl Io,
+        method: &str,
+        path: &str,
+        headers: &[String],
+        body: Option<Value>,
+    ) -> (String, Vec<u8>) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let extra: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
@@ -170,8 +188,13 @@ impl Door {
     }
 }
 
+/// What a client can speak on: a socket, or something around one.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Io>>,
     codec: Codec,
     pub id: ClientId,
     next: u32,
@@ -189,13 +212,18 @@ impl Client {
     }
 
     /// One that goes on with a connection.
-    pub async fn on(tcp: TcpStream, node: &Door, codec: Codec) -> Self {
+    pub async fn on(connection: impl Io + 'static, node: &Door, codec: Codec) -> Self {
+        let connection: Box<dyn Io> = Box::new(connection);
         let uri = format!("ws://{}/ws", node.address()).parse().unwrap();
         let protocol = codec.subprotocol().parse().unwrap();
         let builder =
             ClientBuilder::from_uri(uri).add_header("sec-websocket-protocol".parse().unwrap(), protocol);
-        let (socket, _) =
-            builder.unwrap().limits(tokio_websockets::Limits::unlimited()).connect_on(tcp).await.unwrap();
+        let (socket, _) = builder
+            .unwrap()
+            .limits(tokio_websockets::Limits::unlimited())
+            .connect_on(connection)
+            .await
+            .unwrap();
         Self { socket, codec, id: ClientId(Uuid::new_v4()), next: 0, kept: Vec::new(), closed: None }
     }
 

@@ -20,6 +20,7 @@ use crate::{postgres, sqlite};
 pub use files::NEWEST;
 use files::exists;
 use target::{Note, Target};
+pub(crate) use target::{connect_alone, require_no_nodes};
 
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub async fn up(database: &DatabaseUrl, to: Option<i64>) -> Result<Vec<Step>, Mi
             done
         }
         DatabaseUrl::Postgres(url) => {
-            let mut connection = target::connect_alone(url).await?;
+            let mut connection = connect_alone(url).await?;
             let done = up_on(&mut connection, to).await;
             postgres::close(connection).await;
             done
@@ -104,8 +105,8 @@ pub async fn down(database: &DatabaseUrl, to: Option<i64>) -> Result<Vec<Step>, 
             done
         }
         DatabaseUrl::Postgres(url) => {
-            let mut connection = target::connect_alone(url).await?;
-            let done = match target::require_no_nodes(&mut connection).await {
+            let mut connection = connect_alone(url).await?;
+            let done = match require_no_nodes(&mut connection).await {
                 Ok(()) => down_on(&mut connection, to).await,
                 Err(refusal) => Err(refusal.into()),
             };
@@ -140,7 +141,7 @@ pub async fn status(database: &DatabaseUrl) -> Result<Vec<Step>, MigrateError> {
 /// Brings the schema of a PostgreSQL database to the newest version, or only requires that it is.
 pub(crate) async fn prepare_postgres(url: &PostgresUrl, apply: bool) -> Result<(), StoreError> {
     let (connection, done) = if apply {
-        let mut connection = target::connect_alone(url).await?;
+        let mut connection = connect_alone(url).await?;
         let done = up_to_newest(&mut connection).await;
         (connection, done)
     } else {
@@ -157,6 +158,13 @@ pub(crate) async fn require_newest(connection: &mut impl Target) -> Result<(), S
     let steps = status_on(connection).await?;
     sound(&steps)?;
     if steps.iter().any(|step| step.state == State::Pending) { Err(behind(&steps)) } else { Ok(()) }
+}
+
+/// The last migration that was applied, if nothing makes it unsafe to work with what they made.
+pub(crate) async fn sound_version(connection: &mut impl Target) -> Result<i64, MigrateError> {
+    let steps = status_on(connection).await?;
+    sound(&steps)?;
+    Ok(last_applied(&steps))
 }
 
 /// Brings the schema to the newest version, or says why that cannot be.
@@ -245,8 +253,12 @@ fn sound(steps: &[Step]) -> Result<(), MigrateError> {
 }
 
 fn behind(steps: &[Step]) -> StoreError {
-    let applied = steps.iter().take_while(|step| step.state == State::Applied);
-    StoreError::Schema { found: applied.last().map_or(0, |step| step.version), needed: NEWEST }
+    StoreError::Schema { found: last_applied(steps), needed: NEWEST }
+}
+
+fn last_applied(steps: &[Step]) -> i64 {
+    let applied = steps.iter().take_while(|step| matches!(step.state, State::Applied | State::Newer));
+    applied.last().map_or(0, |step| step.version)
 }
 
 impl From<MigrateError> for StoreError {

@@ -110,7 +110,7 @@ fn named(error: Failure, store: fn(sqlx::Error) -> StoreError) -> MigrateError {
 
 /// A connection to PostgreSQL on which to migrate: nobody else does as long as it lives. It waits a minute for somebody who
 /// does (several nodes that start at once). A migration itself may take as long as it takes.
-pub(super) async fn connect_alone(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
+pub(crate) async fn connect_alone(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
     let mut connection = postgres::connect(url).await?;
     sqlx::query("SET lock_timeout = '1min'")
         .execute(&mut connection)
@@ -127,7 +127,7 @@ pub(super) async fn connect_alone(url: &PostgresUrl) -> Result<PgConnection, Sto
 }
 
 /// Refuses while nodes are there: not dead, and their lease not over.
-pub(super) async fn require_no_nodes(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn require_no_nodes(connection: &mut PgConnection) -> Result<(), StoreError> {
     let known: bool = sqlx::query_scalar("SELECT to_regclass('node') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await

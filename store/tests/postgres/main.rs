@@ -5,6 +5,7 @@
 #[macro_use]
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod era;
 mod faults;
 mod fence;
 mod migrate;

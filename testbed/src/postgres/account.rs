@@ -28,9 +28,17 @@ impl Account {
             let number = number_of("postgres", what).or_else(|_| number_of("nobody", what))?;
             number.parse().map_err(io::Error::other)
         };
-        let (user, group) = (number("-u")?, number("-g")?);
-        chown(folder, Some(user), Some(group))?;
-        Ok(Self::Other { user, group })
+        let account = Self::Other { user: number("-u")?, group: number("-g")? };
+        account.give(folder)?;
+        Ok(account)
+    }
+
+    /// Makes a file the account's.
+    pub(super) fn give(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Ours => Ok(()),
+            Self::Other { user, group } => chown(path, Some(user), Some(group)),
+        }
     }
 
     pub(super) fn command(self, inside: &Inside, program: impl AsRef<OsStr>) -> Command {

@@ -32,6 +32,15 @@ pub struct NatsOptions {
     pub credentials: Option<PathBuf>,
     /// PEM certificates of authorities to trust instead of those of the system.
     pub root_certificates: Option<PathBuf>,
+    /// What to show to a server that wants to see a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Without the URL: there may be a password in it.
@@ -137,6 +146,12 @@ impl NatsOptions {
         let options = Self::with_login(&self.servers()?, options)?;
         let options = match &self.root_certificates {
             Some(path) => options.add_root_certificates(readable(path)?),
+            None => options,
+        };
+        let options = match &self.identity {
+            Some(Identity { certificate, key }) => {
+                options.add_client_certificate(readable(certificate)?, readable(key)?)
+            }
             None => options,
         };
         let Some(path) = &self.credentials else { return Ok(options) };
