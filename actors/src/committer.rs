@@ -10,6 +10,7 @@ use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
 use crate::stopwatch::Stopwatch;
+use crate::trace::{Span, Tracer};
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
 /// let in.
@@ -35,6 +36,8 @@ pub enum Commit {
 pub struct CommitRequest {
     pub batch: Batch,
     pub done: Box<dyn FnOnce(Commit) + Send>,
+    /// Steps of ops in the batch that are traced. They end when it is written.
+    pub spans: Vec<Span>,
 }
 
 impl std::fmt::Debug for CommitRequest {
@@ -52,10 +55,10 @@ pub struct Committers {
 impl Committers {
     /// Starts `count` committers (at least one).
     #[must_use]
-    pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize) -> Self {
+    pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize, tracer: &Tracer) -> Self {
         let start = |index: usize| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            tokio::spawn(run(log.clone(), writer, index, requests));
+            tokio::spawn(run(log.clone(), writer, index, requests, tracer.clone()));
             queue
         };
         Self { queues: (0..count.max(1)).map(start).collect() }
@@ -76,6 +79,7 @@ async fn run(
     writer: Incarnation,
     index: usize,
     mut requests: mpsc::Receiver<CommitRequest>,
+    tracer: Tracer,
 ) {
     let waiting = metrics::gauge!("enfilade_commits_waiting", "committer" => index.to_string());
     while let Some(first) = requests.recv().await {
@@ -87,17 +91,24 @@ async fn run(
             taken.push(next);
         }
         waiting.set(requests.len() as f64);
-        commit(&*log, writer, taken).await;
+        commit(&*log, writer, taken, &tracer).await;
     }
 }
 
-async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) {
+async fn commit(log: &dyn RoomLog, writer: Incarnation, mut taken: Vec<CommitRequest>, tracer: &Tracer) {
+    let mut spans: Vec<Span> =
+        taken.iter_mut().flat_map(|request| std::mem::take(&mut request.spans)).collect();
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
     record(watch, batches.len(), ops, &result);
+    tell(&mut spans, batches.len(), ops, &result);
+    if let Some(span) = spans.first() {
+        tracer.example("enfilade_commit_seconds", watch.seconds(), span.context().trace);
+    }
+    drop(spans);
     match result {
         Ok(outcomes) => {
             for (done, outcome) in waiting.into_iter().zip(outcomes) {
@@ -128,4 +139,19 @@ fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcom
     metrics::histogram!("enfilade_commit_seconds").record(watch.seconds());
     metrics::histogram!("enfilade_commit_batches").record(batches as f64);
     metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
+}
+
+/// Traces that meet in a commit are linked to one of them.
+fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+    let first = spans.first().map(Span::context);
+    for (place, span) in spans.iter_mut().enumerate() {
+        if let Some(first) = first.filter(|_| place > 0) {
+            span.link(first);
+        }
+        span.note("batch.rooms", batches as u64);
+        span.note("batch.ops", ops);
+        if let Err(error) = result {
+            span.fail(error.to_string());
+        }
+    }
 }

@@ -16,6 +16,7 @@ use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Probe, Verdict};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::presence::GRACE_MS;
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::Tracer;
 use enfilade_actors::{Refusal, Reply};
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::{
@@ -39,7 +40,7 @@ struct Listener {
 impl Edge for Listener {
     fn room_event(&self, room: RoomId, _: Epoch, event: RoomEvent) -> bool {
         match event {
-            RoomEvent::Ops { first, ops } => self.ops.lock().unwrap().push((room, first, ops.len())),
+            RoomEvent::Ops { first, ops, .. } => self.ops.lock().unwrap().push((room, first, ops.len())),
             RoomEvent::OwnerLost => {
                 self.owners_lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -109,6 +110,7 @@ impl Node {
             settings: RoomSettings { idle_ms: 50, ..RoomSettings::default() },
             committers: 1,
             offload: Offload::Thread,
+            tracer: Tracer::default(),
         })
         .await
         .unwrap();

@@ -90,7 +90,7 @@ impl BareEdge {
             allowed_origins: Vec::new(),
             max_connections: 1_000,
             hellos_per_second: 1_000,
-            trace_one_in: 0,
+            sampling: Arc::default(),
             offload: Offload::Inline,
         };
         let (edge, _) =

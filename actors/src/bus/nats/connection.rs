@@ -13,6 +13,8 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use enfilade_store::Incarnation;
 use percent_encoding::percent_decode_str;
 
+use crate::trace::Tracer;
+
 /// Three unanswered pings end a connection: a half-open one is noticed after two seconds.
 const PING_INTERVAL: Duration = Duration::from_millis(700);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,6 +34,8 @@ pub struct NatsOptions {
     pub credentials: Option<PathBuf>,
     /// PEM certificates of authorities to trust instead of those of the system.
     pub root_certificates: Option<PathBuf>,
+    /// Who is told of the way of what is traced.
+    pub tracer: Tracer,
 }
 
 /// Without the URL: there may be a password in it.

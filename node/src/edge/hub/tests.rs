@@ -44,7 +44,7 @@ impl World {
             allowed_origins: Vec::new(),
             max_connections: 10,
             hellos_per_second: 1_000,
-            trace_one_in: 0,
+            sampling: Arc::default(),
             offload: Offload::Inline,
         };
         let edge =
