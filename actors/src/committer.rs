@@ -155,3 +155,23 @@ fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcom
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Kept, Side};
+
+    #[test]
+    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them() {
+        let kept = Kept::default();
+        let mut spans: Vec<Span> =
+            (0..3).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect();
+        let first = spans[0].context();
+        tell(&mut spans, 2, 7, &Ok(Vec::new()));
+        drop(spans);
+        let told = kept.spans();
+        assert_eq!(told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(), [vec![], vec![first], vec![first]]);
+        let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
+        assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
+    }
+}

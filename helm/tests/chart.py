@@ -40,6 +40,7 @@ VARIANTS = {
     )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),
+    "traces": ((), (*CLUSTER, "telemetry.traces.endpoint=http://collector.observe:4318", "telemetry.traces.oneIn=100", "telemetry.traces.headers.existingSecret=otlp")),
     "another name": ((SINGLE,), ("fullnameOverride=board",)),
 }
 

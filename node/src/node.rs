@@ -267,8 +267,7 @@ impl Node {
             task.abort();
             let _ = task.await;
         }
-        self.store.close().await;
-        self.traces.close().await;
+        tokio::join!(self.store.close(), self.traces.close());
     }
 }
 

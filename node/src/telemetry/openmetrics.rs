@@ -63,3 +63,65 @@ fn sample(line: &str, examples: &Examples, out: &mut String) {
 fn unix(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use enfilade_proto::TraceId;
+
+    use super::*;
+
+    const TEXT: &str = "\
+# HELP enfilade_joins_total Joins of rooms that were \"answered\"
+# TYPE enfilade_joins_total counter
+enfilade_joins_total 7
+
+# HELP process_start_time_seconds When the process began
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds 1.5
+
+# TYPE enfilade_op_ack_seconds histogram
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"0.5\"} 1
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"1\"} 3
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"+Inf\"} 4
+enfilade_op_ack_seconds_sum{node=\"a\"} 12.5
+enfilade_op_ack_seconds_count{node=\"a\"} 4
+
+";
+
+    const OPENMETRICS: &str = "\
+# HELP enfilade_joins Joins of rooms that were \\\"answered\\\"
+# TYPE enfilade_joins counter
+enfilade_joins_total 7
+# HELP process_start_time_seconds When the process began
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds 1.5
+# TYPE enfilade_op_ack_seconds histogram
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"0.5\"} 1
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"1.0\"} 3 # {trace_id=\"00000000000000000000000000000007\"} 1 9.250
+enfilade_op_ack_seconds_bucket{node=\"a\",le=\"+Inf\"} 4 # {trace_id=\"00000000000000000000000000000008\"} 11.5 9.250
+enfilade_op_ack_seconds_sum{node=\"a\"} 12.5
+enfilade_op_ack_seconds_count{node=\"a\"} 4
+# EOF
+";
+
+    #[test]
+    fn what_the_library_writes_becomes_openmetrics_with_examples() {
+        let (examples, at) = (Examples::default(), UNIX_EPOCH + Duration::from_millis(9_250));
+        examples.take("enfilade_op_ack_seconds", 0.7, TraceId::new(6), at);
+        examples.take("enfilade_op_ack_seconds", 1.0, TraceId::new(7), at);
+        examples.take("enfilade_op_ack_seconds", 11.5, TraceId::new(8), at);
+        examples.take("enfilade_commit_seconds", 0.3, TraceId::new(9), at);
+        assert_eq!(render(TEXT, &examples), OPENMETRICS);
+    }
+
+    #[test]
+    fn it_is_for_those_who_would_rather_have_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        assert!(is_wanted(prometheus) && is_wanted("application/openmetrics-text"));
+        for accept in ["", "*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.5", "text/html"] {
+            assert!(!is_wanted(accept), "{accept}");
+        }
+    }
+}
