@@ -11,6 +11,7 @@ use enfilade_actors::bus::{MemoryBus, Submission, Writer};
 use enfilade_actors::cluster::{Cluster, ClusterArgs, Probe, Verdict};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::Tracer;
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::{
     ClientId, Coord, DisplayName, ElementId, Op, OpId, Points, Role, RoomId, RoomKind, UserId,
@@ -55,6 +56,7 @@ async fn main() {
         settings: RoomSettings { idle_ms: 5_000, ..RoomSettings::default() },
         committers: store.committers(),
         offload: Offload::Thread,
+        tracer: Tracer::default(),
     })
     .await
     .unwrap();

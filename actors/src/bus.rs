@@ -17,8 +17,7 @@ use enfilade_store::Incarnation;
 pub use self::memory::{MemoryBus, MemoryNetwork};
 pub use self::message::{
     Attached, ClusterEvent, Connected, ConnectedDevice, DeviceReport, Message, Notice, Question, Refused,
-    RoomEvent, SessionView, Standing, Submission, Ticket, Told, TraceParent, UserPresence, Watching, Writer,
-    roster,
+    RoomEvent, SessionView, Standing, Submission, Ticket, Told, UserPresence, Watching, Writer, roster,
 };
 pub use self::nats::{Identity as NatsIdentity, NatsBus, NatsError, NatsOptions};
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use self::progress::{End, Progress};
 pub use self::progress::Trouble;
 use crate::stopwatch::Stopwatch;
+use crate::trace::{Span, Tracer};
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be
 /// let in.
@@ -40,6 +41,8 @@ pub enum Commit {
 pub struct CommitRequest {
     pub batch: Batch,
     pub done: Box<dyn FnOnce(Commit) + Send>,
+    /// Steps of ops in the batch that are traced. They end when it is written.
+    pub spans: Vec<Span>,
 }
 
 impl std::fmt::Debug for CommitRequest {
@@ -58,11 +61,11 @@ pub struct Committers {
 impl Committers {
     /// Starts `count` committers (at least one).
     #[must_use]
-    pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize) -> Self {
+    pub fn start(log: &Arc<dyn RoomLog>, writer: Incarnation, count: usize, tracer: &Tracer) -> Self {
         let progress = Arc::new(Progress::of(count.max(1)));
         let start = |index: usize| {
             let (queue, requests) = mpsc::channel(QUEUE);
-            tokio::spawn(run(log.clone(), writer, index, progress.clone(), requests));
+            tokio::spawn(run(log.clone(), writer, index, progress.clone(), requests, tracer.clone()));
             queue
         };
         Self { queues: (0..count.max(1)).map(start).collect(), progress }
@@ -96,6 +99,7 @@ async fn run(
     index: usize,
     progress: Arc<Progress>,
     mut requests: mpsc::Receiver<CommitRequest>,
+    tracer: Tracer,
 ) {
     let waiting = metrics::gauge!("enfilade_commits_waiting", "committer" => index.to_string());
     while let Some(first) = requests.recv().await {
@@ -108,18 +112,30 @@ async fn run(
         }
         waiting.set(requests.len() as f64);
         progress.begins(index);
-        let end = commit(&*log, writer, taken).await;
+        let end = commit(&*log, writer, taken, &tracer).await;
         progress.ends(index, end);
     }
 }
 
-async fn commit(log: &dyn RoomLog, writer: Incarnation, taken: Vec<CommitRequest>) -> End {
+async fn commit(
+    log: &dyn RoomLog,
+    writer: Incarnation,
+    mut taken: Vec<CommitRequest>,
+    tracer: &Tracer,
+) -> End {
+    let mut spans: Vec<Span> =
+        taken.iter_mut().flat_map(|request| std::mem::take(&mut request.spans)).collect();
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
     record(watch, batches.len(), ops, &result);
+    tell(&mut spans, batches.len(), ops, &result);
+    if let Some(span) = spans.first() {
+        tracer.example("enfilade_commit_seconds", watch.seconds(), span.context().trace);
+    }
+    drop(spans);
     let end = match &result {
         Ok(_) if ops == 0 => End::Asked,
         Ok(_) => End::Wrote,
@@ -156,4 +172,39 @@ fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcom
     metrics::histogram!("enfilade_commit_seconds").record(watch.seconds());
     metrics::histogram!("enfilade_commit_batches").record(batches as f64);
     metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
+}
+
+/// Traces that meet in a commit are linked to one of them.
+fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+    let first = spans.first().map(Span::context);
+    for (place, span) in spans.iter_mut().enumerate() {
+        if let Some(first) = first.filter(|_| place > 0) {
+            span.link(first);
+        }
+        span.note("batch.rooms", batches as u64);
+        span.note("batch.ops", ops);
+        if let Err(error) = result {
+            span.fail(error.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Kept, Side};
+
+    #[test]
+    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them() {
+        let kept = Kept::default();
+        let mut spans: Vec<Span> =
+            (0..3).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect();
+        let first = spans[0].context();
+        tell(&mut spans, 2, 7, &Ok(Vec::new()));
+        drop(spans);
+        let told = kept.spans();
+        assert_eq!(told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(), [vec![], vec![first], vec![first]]);
+        let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
+        assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
+    }
 }

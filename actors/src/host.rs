@@ -25,7 +25,8 @@ use crate::committer::Committers;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{Audience, Inspection, RoomSettings};
-use crate::room_actor::{Admission, Looking, Outdated, RoomActor, RoomArgs, RoomMessage, Submitted};
+use crate::room_actor::{Admission, Looking, Outdated, RoomActor, RoomArgs, RoomMessage, Sender, Submitted};
+use crate::trace::{Side, Tracer};
 
 /// Time as it is handed in, in milliseconds since 1970.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -63,6 +64,7 @@ pub struct HostArgs {
     pub settings: RoomSettings,
     pub committers: usize,
     pub offload: Offload,
+    pub tracer: Tracer,
 }
 
 /// Where work goes that would hold up others, such as reading a large board.
@@ -97,6 +99,7 @@ pub(crate) struct Deps {
     pub(crate) settings: RoomSettings,
     pub(crate) committers: Committers,
     pub(crate) offload: Offload,
+    pub(crate) tracer: Tracer,
     outlet: OnceLock<Weak<dyn Outlet>>,
 }
 
@@ -163,10 +166,10 @@ impl Host {
     /// # Errors
     /// When the supervisor cannot be started, which only a runtime that is about to end brings about.
     pub async fn start(args: HostArgs) -> Result<Self, SpawnErr> {
-        let HostArgs { me, log, directory, clock, settings, committers, offload } = args;
-        let committers = Committers::start(&log, me, committers);
+        let HostArgs { me, log, directory, clock, settings, committers, offload, tracer } = args;
+        let committers = Committers::start(&log, me, committers, &tracer);
         let outlet = OnceLock::new();
-        let deps = Arc::new(Deps { log, directory, clock, settings, committers, offload, outlet });
+        let deps = Arc::new(Deps { log, directory, clock, settings, committers, offload, tracer, outlet });
         let inner = Arc::new(Inner {
             deps,
             rooms: Mutex::default(),
@@ -249,6 +252,8 @@ impl Host {
         reply: Reply<enfilade_proto::Seq>,
     ) {
         let weight = submission.weight + MESSAGE_BYTES;
+        let waiting =
+            submission.trace.and_then(|parent| self.0.deps.tracer.child(parent, "mailbox", Side::Internal));
         let now_ms = self.0.deps.clock.now_ms();
         self.0.tell(room, reply, |cell, reply| {
             cell.heat.count(now_ms);
@@ -260,7 +265,8 @@ impl Host {
                 });
             match admitted {
                 Ok(admission) => {
-                    Ok(RoomMessage::Submit(Submitted { from, ticket, after, submission, reply, admission }))
+                    let from = Sender { edge: from, ticket, after };
+                    Ok(RoomMessage::Submit(Submitted { from, submission, reply, admission, waiting }))
                 }
                 Err(refusal) => Err((reply, refusal)),
             }

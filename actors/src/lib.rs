@@ -17,6 +17,7 @@ pub mod room;
 mod room_actor;
 pub mod session;
 mod stopwatch;
+pub mod trace;
 
 pub use fingerprint::Fingerprint;
 pub use refusal::Refusal;

@@ -27,6 +27,6 @@ impl Refusal {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code, message: refusal.message, retry_after_ms: refusal.retry_after_ms }
+        Self { retry_after_ms: refusal.retry_after_ms, ..Self::new(refusal.code, refusal.message) }
     }
 }

@@ -432,7 +432,7 @@ impl Room {
         let first = self.committed.next();
         self.committed = Seq(self.committed.0 + ops.len() as u64);
         if !ops.is_empty() {
-            self.publish(RoomEvent::Ops { first, ops: ops.into() }, effects);
+            self.publish(RoomEvent::Ops { first, ops: ops.into(), traces: Vec::new() }, effects);
         }
         while let Some((seq, token)) = self.submitters.pop_front_if(|(seq, _)| *seq <= self.committed) {
             effects.push(Effect::Accept { token, seq });

@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enfilade_proto::{Epoch, Member, RoomId, RoomKind, Seq, UserId};
+use enfilade_proto::{Epoch, LoggedOp, Member, OpId, RoomId, RoomKind, Seq, TraceParent, UserId};
 use enfilade_store::{Batch, Checkpoint, Incarnation, LogRow};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::bus::{Attached, Notice, Refused, Submission, Ticket};
+use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket, Writer};
 use crate::committer::{Commit, CommitRequest};
 use crate::host::Deps;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
 use crate::stopwatch::Stopwatch;
+use crate::trace::{Side, Span, TRACES};
 
 /// How many bytes of log are read at a time while a room wakes up.
 const READ_BYTES: usize = 4 << 20;
@@ -44,15 +45,41 @@ pub(crate) enum RoomMessage {
     Inspect(oneshot::Sender<Inspection>),
 }
 
-/// An op, and what it has to come after.
+/// An op on its way into the room.
 #[derive(Debug)]
 pub(crate) struct Submitted {
-    pub(crate) from: Incarnation,
-    pub(crate) ticket: Ticket,
-    pub(crate) after: Option<Ticket>,
+    pub(crate) from: Sender,
     pub(crate) submission: Submission,
     pub(crate) reply: Reply<Seq>,
     pub(crate) admission: Admission,
+    /// The step of its way that ends when the room takes it in, if it is traced.
+    pub(crate) waiting: Option<Span>,
+}
+
+/// From which edge an op comes, and what it has to come after.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) edge: Incarnation,
+    pub(crate) ticket: Ticket,
+    pub(crate) after: Option<Ticket>,
+}
+
+/// An op in the room that is traced.
+#[derive(Debug)]
+struct Traced {
+    writer: Writer,
+    op_id: OpId,
+    /// The last step of its way,
+    at: TraceParent,
+    /// and that which has not ended.
+    span: Option<Span>,
+}
+
+impl Traced {
+    fn is_among(&self, ops: &[Arc<LoggedOp>]) -> bool {
+        let Writer { author, client } = self.writer;
+        ops.iter().any(|op| (op.author, op.client, op.op_id) == (author, client, self.op_id))
+    }
 }
 
 /// Somebody who wants to see the room.
@@ -99,6 +126,8 @@ pub(crate) struct RoomState {
     /// The op that came last from each edge.
     streams: BTreeMap<Incarnation, Ticket>,
     submitters: BTreeMap<Token, (Reply<Seq>, Admission)>,
+    /// Those of them whose ops are traced.
+    traced: BTreeMap<Token, Traced>,
     readers: BTreeMap<Token, Reply<Attached>>,
     timer: Option<Timer>,
 }
@@ -136,6 +165,7 @@ impl Actor for RoomActor {
             next_token: 0,
             streams: BTreeMap::new(),
             submitters: BTreeMap::new(),
+            traced: BTreeMap::new(),
             readers: BTreeMap::new(),
             timer: None,
         });
@@ -172,7 +202,8 @@ async fn load(args: &RoomArgs) -> Result<Room, ActorProcessingErr> {
     let deps = &args.deps;
     let (done, outcome) = oneshot::channel();
     let batch = empty_batch(args.id, args.epoch, Seq(1));
-    deps.committers.commit(CommitRequest { batch, done: Box::new(|commit| _ = done.send(commit)) }).await;
+    let done = Box::new(|commit| _ = done.send(commit));
+    deps.committers.commit(CommitRequest { batch, done, spans: Vec::new() }).await;
     match outcome.await {
         Ok(Commit::Done) => {}
         Ok(Commit::Fenced) => return Err(Box::new(Outdated::Fenced)),
@@ -228,18 +259,19 @@ impl RoomState {
     fn read(&mut self, message: RoomMessage) -> Result<Option<Input>, ActorProcessingErr> {
         Ok(Some(match message {
             RoomMessage::Submit(submitted) => {
-                let Submitted { from, ticket, after, submission, reply, admission } = submitted;
-                if after.is_some() && self.streams.get(&from).copied() != after {
+                let Submitted { from, submission, reply, admission, waiting } = submitted;
+                let Sender { edge, ticket, after } = from;
+                if after.is_some() && self.streams.get(&edge).copied() != after {
                     // The one before it was lost on the way; both come again.
                     reply.send(Err(Refused::Gone));
                     return Ok(None);
                 }
-                self.streams.insert(from, ticket);
-                if let Some(trace) = &submission.trace {
-                    tracing::info!(traceparent = trace.0, room = %self.id, %from, "the owner has the op");
-                }
+                self.streams.insert(edge, ticket);
                 let token = self.token();
                 self.submitters.insert(token, (reply, admission));
+                if let Some(waiting) = waiting {
+                    self.trace(token, &submission, waiting.context());
+                }
                 Input::Submit { token, submission }
             }
             RoomMessage::Attach(Looking { edge, contents, reply }) => {
@@ -291,7 +323,7 @@ impl RoomState {
                 };
                 let room = myself.clone();
                 let done = Box::new(move |commit| drop(room.cast(RoomMessage::Committed(commit))));
-                return Some(CommitRequest { batch, done });
+                return Some(CommitRequest { batch, done, spans: self.trace_commit(&ops) });
             }
             Effect::Accept { token, seq } => self.answer(token, Ok(seq)),
             Effect::Refuse { token, refusal } => match self.readers.remove(&token) {
@@ -303,7 +335,12 @@ impl RoomState {
                     reply.send(Ok(attached));
                 }
             }
-            Effect::Publish { to, event } => self.deps.publish(self.id, self.epoch, to, event),
+            Effect::Publish { to, mut event } => {
+                if let RoomEvent::Ops { ops, traces, .. } = &mut event {
+                    *traces = self.traces_of(ops);
+                }
+                self.deps.publish(self.id, self.epoch, to, event);
+            }
             Effect::Checkpoint { seq, parts } => self.write_checkpoint(myself.clone(), seq, parts),
             Effect::Sleep => myself.stop(Some("idle".to_owned())),
         }
@@ -311,9 +348,44 @@ impl RoomState {
     }
 
     fn answer(&mut self, token: Token, result: Result<Seq, Refusal>) {
+        if let Some(mut traced) = self.traced.remove(&token)
+            && let Some(span) = &mut traced.span
+        {
+            match &result {
+                Ok(seq) => span.note("op.seq", seq.0),
+                Err(refusal) => span.fail(refusal.code.as_str()),
+            }
+        }
         if let Some((reply, _admission)) = self.submitters.remove(&token) {
             reply.send(result.map_err(Refused::from));
         }
+    }
+
+    // ---- traces -----------------------------------------------------------------------------------------------
+
+    /// The room has an op that is traced. Its step ends with the commit that it waits for.
+    fn trace(&mut self, token: Token, submission: &Submission, parent: TraceParent) {
+        let Some(span) = self.deps.tracer.child(parent, "room", Side::Internal) else { return };
+        let span = span.with("room.id", self.id.to_string());
+        let Submission { writer, op_id, .. } = *submission;
+        self.traced.insert(token, Traced { writer, op_id, at: span.context(), span: Some(span) });
+    }
+
+    fn trace_commit(&mut self, ops: &[Arc<LoggedOp>]) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for traced in self.traced.values_mut().filter(|traced| traced.is_among(ops)).take(TRACES) {
+            traced.span = None;
+            if let Some(span) = self.deps.tracer.child(traced.at, "commit", Side::Internal) {
+                traced.at = span.context();
+                spans.push(span);
+            }
+        }
+        spans
+    }
+
+    fn traces_of(&self, ops: &[Arc<LoggedOp>]) -> Vec<TraceParent> {
+        let told = self.traced.values().filter(|traced| traced.is_among(ops));
+        told.take(TRACES).map(|traced| traced.at).collect()
     }
 
     fn write_checkpoint(&self, myself: ActorRef<RoomMessage>, seq: Seq, parts: CheckpointParts) {

@@ -16,11 +16,12 @@ use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Probe, Verdict};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::presence::GRACE_MS;
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::{Kept, SpanRecord};
 use enfilade_actors::{Refusal, Reply};
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::{
     ClientId, Coord, DisplayName, ElementId, Epoch, ErrorCode, Member, Op, OpId, Points, Role, RoomId,
-    RoomKind, Seq, SignalOut, UserId,
+    RoomKind, Seq, SignalOut, TraceParent, UserId,
 };
 use enfilade_store::{Directory, Incarnation, NewNode, NewRoom, Shard, Sqlite, SqliteOptions};
 use tempfile::TempDir;
@@ -32,6 +33,7 @@ const ADA: UserId = UserId(Uuid::from_u128(2));
 #[derive(Debug, Default)]
 struct Listener {
     ops: Mutex<Vec<(RoomId, Seq, usize)>>,
+    traces: Mutex<Vec<TraceParent>>,
     counts: Mutex<Vec<u64>>,
     owners_lost: AtomicU64,
 }
@@ -39,7 +41,10 @@ struct Listener {
 impl Edge for Listener {
     fn room_event(&self, room: RoomId, _: Epoch, event: RoomEvent) -> bool {
         match event {
-            RoomEvent::Ops { first, ops } => self.ops.lock().unwrap().push((room, first, ops.len())),
+            RoomEvent::Ops { first, ops, traces } => {
+                self.ops.lock().unwrap().push((room, first, ops.len()));
+                self.traces.lock().unwrap().extend(traces);
+            }
             RoomEvent::OwnerLost => {
                 self.owners_lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -88,6 +93,7 @@ struct Node {
     store: Arc<Sqlite>,
     listener: Arc<Listener>,
     clock: Arc<TestClock>,
+    kept: Kept,
     folder: TempDir,
 }
 
@@ -100,7 +106,7 @@ impl Node {
         let options = SqliteOptions { migrate: true, ..SqliteOptions::default() };
         let store = Arc::new(Sqlite::open(folder.path().join("test.db"), options).await.unwrap());
         let clock = Arc::new(TestClock { start: Instant::now(), added_ms: AtomicU64::new(1_000) });
-        let me = Incarnation(Uuid::new_v4());
+        let (me, kept) = (Incarnation(Uuid::new_v4()), Kept::default());
         let host = Host::start(HostArgs {
             me,
             log: store.clone(),
@@ -109,6 +115,7 @@ impl Node {
             settings: RoomSettings { idle_ms: 50, ..RoomSettings::default() },
             committers: 1,
             offload: Offload::Thread,
+            tracer: kept.tracer(),
         })
         .await
         .unwrap();
@@ -132,7 +139,7 @@ impl Node {
         let listener = Arc::new(Listener::default());
         let edge: Arc<dyn Edge> = listener.clone();
         cluster.connect(Arc::downgrade(&edge));
-        Self { host, cluster, store, listener, clock, folder }
+        Self { host, cluster, store, listener, clock, kept, folder }
     }
 
     async fn board(&self) -> RoomId {
@@ -144,6 +151,16 @@ impl Node {
     }
 
     async fn draw(&self, room: RoomId, client: u128, op_id: u64) -> Result<Seq, Refusal> {
+        self.draw_traced(room, client, op_id, None).await
+    }
+
+    async fn draw_traced(
+        &self,
+        room: RoomId,
+        client: u128,
+        op_id: u64,
+        trace: Option<TraceParent>,
+    ) -> Result<Seq, Refusal> {
         let at = |x: f64| [Coord::from_units(x).unwrap(); 2];
         let op = Op::AddStroke(Stroke {
             element: ElementId::new(&format!("c{client}-{op_id}")).unwrap(),
@@ -154,7 +171,7 @@ impl Node {
         });
         let writer = Writer { author: ADA, client: ClientId(Uuid::from_u128(client)) };
         let submission =
-            Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100, trace: None };
+            Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100, trace };
         self.cluster.submit(room, submission)?.wait().await
     }
 
@@ -214,6 +231,36 @@ async fn nobody_speaks_in_the_name_of_the_room() {
     let node = Node::start().await;
     let room = node.board().await;
     assert_eq!(node.draw(room, 0, 1).await.unwrap_err().code, ErrorCode::InvalidRequest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_of_a_traced_op_through_its_owner_is_told_step_by_step() {
+    let node = Node::start().await;
+    let room = node.board().await;
+    node.cluster.attach(room, true).await.unwrap();
+    let parent: TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    assert_eq!(node.draw(room, 7, 1).await, Ok(Seq(1)));
+    let unsampled = Some(TraceParent { sampled: false, ..parent });
+    assert_eq!(node.draw_traced(room, 7, 2, unsampled).await, Ok(Seq(2)));
+    assert!(node.kept.spans().is_empty(), "nothing is told of the ways of others");
+
+    assert_eq!(node.draw_traced(room, 7, 3, Some(parent)).await, Ok(Seq(3)));
+    let spans = node.kept.spans();
+    let step = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let steps = ["mailbox", "room", "commit"].map(step);
+    let parents = [parent.span, steps[0].context.span, steps[1].context.span];
+    assert_eq!(steps.map(|span| span.parent), parents.map(Some));
+    assert!(spans.len() == 3 && spans.iter().all(|span| span.context.trace == parent.trace));
+    assert_eq!(*node.listener.traces.lock().unwrap(), [steps[2].context], "edges go on from the commit");
+    assert_eq!(node.kept.examples(), [("enfilade_commit_seconds", parent.trace)]);
+
+    // Sent again, it is not written again; and what is refused has failed.
+    assert_eq!(node.draw_traced(room, 7, 3, Some(parent)).await, Ok(Seq(3)));
+    let refusal = node.draw_traced(room, 0, 4, Some(parent)).await.unwrap_err();
+    let outcome = |span: &SpanRecord| (span.name, span.failure.as_deref().map(str::to_owned));
+    let refused = ("room", Some(refusal.code.as_str().to_owned()));
+    let told: Vec<_> = node.kept.spans()[3..].iter().map(outcome).collect();
+    assert_eq!(told, [("mailbox", None), ("room", None), ("mailbox", None), refused]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use enfilade_actors::bus::{
 use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Probe, Verdict};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::Tracer;
 use enfilade_proto::{Epoch, LoginId, RoomId, SignalOut, UserId};
 use enfilade_store::{
     Incarnation, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, Shard, Sqlite, SqliteOptions,
@@ -206,6 +207,7 @@ impl Two {
             settings: RoomSettings::default(),
             committers: 1,
             offload: Offload::Thread,
+            tracer: Tracer::default(),
         })
         .await
         .unwrap();

@@ -46,6 +46,7 @@ VARIANTS = {
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),
+    "traces": ((), (*CLUSTER, "telemetry.traces.endpoint=http://collector.observe:4318", "telemetry.traces.oneIn=100", "telemetry.traces.headers.existingSecret=otlp")),
     "another name": ((SINGLE,), ("fullnameOverride=board",)),
 }
 

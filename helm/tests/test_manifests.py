@@ -459,6 +459,24 @@ class Values(unittest.TestCase):
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["ports"][0]["appProtocol"], "https")
         self.assertEqual(of(objects, "Pod"), [], "helm test speaks plain HTTP")
 
+    def test_traces_go_to_their_collector_and_may(self):
+        objects = variant("traces")
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_OTLP_ENDPOINT"], "http://collector.observe:4318")
+        self.assertEqual((told["ENFILADE_TRACE_ONE_IN"], told["ENFILADE_CLIENT_TRACES_PER_SECOND"]), ("100", "10"))
+        self.assertEqual(told["ENFILADE_OTLP_HEADERS"], "@/secrets/otlp-headers/headers")
+        self.assertEqual(secret_of(objects, "otlp-headers"), "otlp")
+        self.assertNotIn("ENFILADE_OTLP_ENDPOINT", environment(variant("cluster"), node(variant("cluster"))[0][2]))
+
+        def ways_out(*settings):
+            policy = one(render((), (*CLUSTER, *settings)), "NetworkPolicy", "r-enfilade-nodes")["spec"]
+            return [rule for rule in policy["egress"] if rule["ports"][0]["port"] in (4318, 443, 80)]
+        self.assertEqual(ways_out(), [])
+        self.assertEqual(ways_out("telemetry.traces.endpoint=http://c:4318"), [{"ports": [{"port": 4318}]}])
+        self.assertEqual(ways_out("telemetry.traces.endpoint=https://c.example.org/otlp"), [{"ports": [{"port": 443}]}])
+        to = ways_out("telemetry.traces.endpoint=http://c", "networkPolicy.tracesTo[0].namespaceSelector.matchLabels.a=b")
+        self.assertEqual(to, [{"ports": [{"port": 80}], "to": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}])
+
     def test_helm_test_goes_in_by_the_service_as_people_do(self):
         pod = one(variant("cluster"), "Pod")
         self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")

@@ -61,6 +61,8 @@ class Schema(unittest.TestCase):
         "settings.logRetentionDays=soon": "settings.logRetentionDays: Must validate at least one schema",
         "settings.trustedProxies[0]=gateway": "settings.trustedProxies.0: Does not match pattern",
         "nats.url=redis://cache": "nats.url: Does not match pattern",
+        "telemetry.traces.endpoint=collector:4318": "telemetry.traces.endpoint: Does not match pattern",
+        "telemetry.traces.oneIn=-1": "telemetry.traces.oneIn: Must be greater than or equal to 0",
         "nats.replicas=2": "nats.replicas must be one of",
         "service.port=70000": "service.port: Must be less than or equal to 65535",
         "nodes.topologySpread.zones=Always": "nodes.topologySpread.zones must be one of",

@@ -261,7 +261,7 @@ fn answer(
     let Incoming { id, request } = request;
     match (request, *visitor) {
         (Request::Hello(_), None) if server.is_busy() => {
-            let busy = Error { code: ErrorCode::Busy, message: "later".into(), retry_after_ms: Some(10) };
+            let busy = Error { retry_after_ms: Some(10), ..Error::new(ErrorCode::Busy, "later") };
             Some(CODEC.encode(id, "error", &busy))
         }
         (Request::Hello(hello), None) => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{Method, StatusCode};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,7 +26,7 @@ use crate::edge::EdgeNode;
 use crate::probe::INCARNATION;
 use crate::profile::{self, ProfileError};
 use crate::secret::Secret;
-use crate::telemetry::{Telemetry, Vitals};
+use crate::telemetry::{Exposition, Telemetry, Traces, Vitals};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
@@ -36,6 +36,7 @@ pub(crate) struct Admin {
     pub(crate) vitals: Vitals,
     /// None: the process tells nothing of itself.
     pub(crate) telemetry: Option<Telemetry>,
+    pub(crate) traces: Arc<Traces>,
     /// None: nobody connects here.
     pub(crate) edge: Option<Arc<EdgeNode>>,
     pub(crate) drain: Arc<Drain>,
@@ -151,9 +152,12 @@ async fn readyz(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     admin.vitals.look(admin.drain.has_begun());
-    admin.telemetry.map(|telemetry| telemetry.metrics.render()).ok_or(StatusCode::NOT_FOUND).into_response()
+    let Some(telemetry) = &admin.telemetry else { return StatusCode::NOT_FOUND.into_response() };
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let Exposition { content_type, text } = telemetry.expose(accept, &admin.traces);
+    ([(CONTENT_TYPE, content_type)], text).into_response()
 }
 
 /// What is told of the node, as far as it can be changed while it runs. A node that is started anew has its settings again.
@@ -173,7 +177,7 @@ struct Told {
 async fn telemetry(State(admin): State<Admin>) -> Json<Told> {
     Json(Told {
         log: admin.telemetry.map(|telemetry| telemetry.log.get()),
-        trace_one_in: admin.edge.map(|edge| edge.trace_one_in()),
+        trace_one_in: admin.edge.map(|edge| edge.sampling().one_in()),
         heap_profile: Some(profile::heap_is_sampled().await),
     })
 }
@@ -198,7 +202,7 @@ async fn change_telemetry(State(admin): State<Admin>, body: Result<Json<Told>, J
         return refuse(format!("heap_profile: {error}"));
     }
     if let (Some(one_in), Some(edge)) = (wanted.trace_one_in, &admin.edge) {
-        edge.trace(one_in);
+        edge.sampling().set(one_in);
     }
     telemetry(State(admin)).await.into_response()
 }

@@ -104,8 +104,16 @@ settings! {
     log_retention_days: Retention = Retention::Forever, "ENFILADE_LOG_RETENTION_DAYS";
     /// Rooms that a person, or the guests of one address, may make per hour [default: 1000]
     rooms_per_hour: u32 = 1_000, "ENFILADE_ROOMS_PER_HOUR";
-    /// Of so many ops the way of one is logged on every node that it passes, under one trace id; 0 for none [default: 0]
+    /// Of so many ops the way of one is traced through every node that it passes; 0 for none [default: 0]
     trace_one_in: u32 = 0, "ENFILADE_TRACE_ONE_IN";
+    /// Traces that clients may begin each second, and twice as many at once, whatever trace_one_in is; 0 for none [default: 10]
+    client_traces_per_second: u32 = 10, "ENFILADE_CLIENT_TRACES_PER_SECOND";
+    /// The collector of OpenTelemetry that traces go to by OTLP over HTTP, as http://host:4318 or https://host:4318 [default: none,
+    /// they go to the log]
+    otlp_endpoint: String = String::new(), "ENFILADE_OTLP_ENDPOINT";
+    /// Headers for the collector, as name=value, separated by commas, values percent-encoded; @FILE reads them from a file
+    /// [default: none]
+    otlp_headers: Secret = Secret::default(), "ENFILADE_OTLP_HEADERS";
     /// What is logged: error, warn, info, debug, trace, or per module as in enfilade_node=debug,info [default: info]
     log: String = "info".to_owned(), "ENFILADE_LOG";
     /// How it is logged: auto (pretty on a terminal, else JSON), pretty or json [default: auto]
@@ -127,6 +135,7 @@ impl Config {
         let mut config = Self::resolve(given, file.clone());
         config.admin_token = config.admin_token.read().context("read the file of admin_token")?;
         config.database_url = secret::read(config.database_url).context("read the file of database_url")?;
+        config.otlp_headers = config.otlp_headers.read().context("read the file of otlp_headers")?;
         config.nats_url = secret::read(config.nats_url).context("read the file of nats_url")?;
         if config.database_url.is_empty() {
             config.database_url = format!("sqlite:{}", config.data_dir.join("enfilade.db").display());

@@ -12,7 +12,7 @@ use enfilade_actors::room::read_row;
 use enfilade_proto::{Codec, Member, Position, RoomId, Seq, UserId};
 use enfilade_store::RoomLog;
 
-use crate::api::{History, Rooms, Submission, WrittenSnapshot};
+use crate::api::{History, Rooms, Submission, WrittenSnapshot, trace};
 use crate::edge::EdgeNode;
 use crate::people::Refusal;
 
@@ -86,7 +86,7 @@ impl Rooms for Content {
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
         let Submission { room, author, role, client, op_id, op } = submission;
         let writer = Writer { author: author.id, client };
-        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT, trace: None };
+        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT, trace: trace::current() };
         Ok(self.cluster.submit(room, to_room)?.wait().await?)
     }
 }

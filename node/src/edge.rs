@@ -11,6 +11,7 @@ mod admissions;
 mod arrival;
 mod devices;
 mod entering;
+mod farewell;
 mod frame;
 mod greeting;
 mod handshake;
@@ -25,18 +26,19 @@ mod next_answer;
 mod outgoing;
 mod reader;
 mod room;
+mod sampling;
 mod snapshot;
 mod turnstile;
 mod wheel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use enfilade_actors::Refusal;
-use enfilade_actors::bus::{ClusterEvent, RoomEvent, TraceParent};
+use enfilade_actors::bus::{ClusterEvent, RoomEvent};
 use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::{Clock, Offload};
 use enfilade_proto::{CloseCode, Epoch, Position, RoomId, SignalOut};
@@ -56,6 +58,7 @@ use crate::server::Accepted;
 
 pub(crate) use self::arrival::upgrade;
 pub use self::hub::bench;
+pub use self::sampling::Sampling;
 
 /// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
 const NOTES: Duration = Duration::from_secs(2);
@@ -94,9 +97,7 @@ pub(crate) struct Ends {
     draining: AtomicBool,
     /// Where snapshots are written.
     offload: Offload,
-    /// Of so many ops the way of one is recorded; 0: of none.
-    trace_one_in: AtomicU32,
-    ops: AtomicU32,
+    pub(crate) sampling: Arc<Sampling>,
 }
 
 /// What an edge is made from.
@@ -110,8 +111,8 @@ pub struct EdgeSettings {
     pub connection_age_s: u32,
     /// People who may come in, each second.
     pub hellos_per_second: u32,
-    /// See the setting of that name.
-    pub trace_one_in: u32,
+    /// Of which ops the way is recorded.
+    pub sampling: Arc<Sampling>,
     /// Where snapshots are written.
     pub offload: Offload,
 }
@@ -186,9 +187,8 @@ impl EdgeNode {
             connection_age_s: settings.connection_age_s,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            trace_one_in: AtomicU32::new(settings.trace_one_in),
             offload: settings.offload,
-            ops: AtomicU32::new(0),
+            sampling: settings.sampling,
         });
         tokio::spawn(compare_notes(Arc::downgrade(&ends)));
         tokio::spawn(devices::report_all(Arc::downgrade(&ends)));
@@ -207,13 +207,8 @@ impl EdgeNode {
         self.ask_hubs(|done| Command::CloseAll { code, done }).await.into_iter().sum()
     }
 
-    /// Of so many ops the way of one is recorded; 0: of none.
-    pub(crate) fn trace_one_in(&self) -> u32 {
-        self.0.trace_one_in.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn trace(&self, one_in: u32) {
-        self.0.trace_one_in.store(one_in, Ordering::Relaxed);
+    pub(crate) fn sampling(&self) -> &Sampling {
+        &self.0.sampling
     }
 
     /// A recent snapshot of a room.
@@ -316,15 +311,6 @@ impl Ends {
         if rooms.get(&room.id).is_some_and(|known| Arc::ptr_eq(known, room)) {
             rooms.remove(&room.id);
         }
-    }
-
-    /// A new trace, for one in so many ops.
-    fn sample(&self) -> Option<TraceParent> {
-        let one_in = self.trace_one_in.load(Ordering::Relaxed);
-        if one_in == 0 || !self.ops.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in) {
-            return None;
-        }
-        Some(TraceParent::sampled(rand::random(), rand::random()))
     }
 
     fn is_draining(&self) -> bool {

@@ -8,6 +8,7 @@ mod config;
 mod content;
 mod drain;
 mod edge;
+mod named;
 mod node;
 mod page;
 pub mod people;
@@ -25,7 +26,7 @@ pub use commands::main;
 pub use config::{Config, Partial};
 #[doc(hidden)]
 pub use edge::bench;
-pub use edge::{EdgeNode, EdgeSettings};
+pub use edge::{EdgeNode, EdgeSettings, Sampling};
 pub use node::{Node, StartError};
-pub use telemetry::Telemetry;
+pub use telemetry::{InvalidCollector, Telemetry};
 pub use tls::TlsError;

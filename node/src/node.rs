@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Extension, Router};
 use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsIdentity, NatsOptions};
 use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Standing};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::Tracer;
 use enfilade_proto::CloseCode;
 use enfilade_store::{
     DatabaseUrl, Incarnation, InvalidDatabaseUrl, NewNode, NodeState, OpenOptions, RoomLog, Store, StoreError,
@@ -31,13 +32,13 @@ use crate::api::{self, Api, InvalidNetwork, InvalidOrigin, Site};
 use crate::config::{Config, Retention};
 use crate::content::Content;
 use crate::drain::Drain;
-use crate::edge::{self, EdgeNode, EdgeSettings};
+use crate::edge::{self, EdgeNode, EdgeSettings, Sampling};
 use crate::page;
 use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
 use crate::probe::{TcpProbe, advertised, is_address};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
-use crate::telemetry::{Telemetry, Vitals};
+use crate::telemetry::{Collector, CollectorSettings, InvalidCollector, Telemetry, Traces, Vitals};
 use crate::tls::{Tls, TlsError};
 
 /// How long a request may take, its body included.
@@ -69,6 +70,8 @@ pub enum StartError {
     Hubs(#[source] std::io::Error),
     #[error("nats_url")]
     Nats(#[from] NatsError),
+    #[error("otlp_endpoint")]
+    Collector(#[from] InvalidCollector),
     #[error("the rooms of this node cannot be looked after")]
     Host(#[from] ractor::SpawnErr),
     /// A cluster needs a database that several processes can use.
@@ -99,6 +102,7 @@ pub struct Node {
     edge: Option<Arc<EdgeNode>>,
     store: Store,
     nats: Option<Arc<NatsBus>>,
+    traces: Arc<Traces>,
     ready: Arc<AtomicBool>,
     drain: Arc<Drain>,
     /// Stops the two ports, one before everything else and one after.
@@ -139,12 +143,17 @@ impl Node {
         let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let me = Incarnation(Uuid::new_v4());
-        let nats = connect(config, me).await?;
+        let traces = start_traces(config, me)?;
+        let nats = connect(config, me, &traces).await?;
         let bus: Arc<dyn Bus> = match &nats {
             Some(nats) => nats.clone(),
             None => Arc::new(MemoryBus::alone(me)),
         };
-        let host = if config.roles.host { Some(start_host(config, me, &store, &clock).await?) } else { None };
+        let host = if config.roles.host {
+            Some(start_host(config, me, &store, &clock, traces.tracer()).await?)
+        } else {
+            None
+        };
         let cluster = Cluster::start(ClusterArgs {
             node: describe(config, me, admin_address)?,
             ownership: store.ownership.clone(),
@@ -163,7 +172,7 @@ impl Node {
             vec![tokio::spawn(prune(store.log.clone(), clock.clone(), config.log_retention_days))];
         let (mut edge, mut public_task) = (None, None);
         if let Some(public) = public {
-            let (node, router) = start_edge(config, &cluster, &store, &clock).await?;
+            let (node, router) = start_edge(config, &cluster, &store, &clock, &traces).await?;
             let (http, door) = (Http::new(router, stop_public.clone()), node.clone());
             let take = move |came| door.welcome(came);
             public_task = Some(match tls.clone() {
@@ -202,6 +211,7 @@ impl Node {
             host: host.clone(),
             vitals,
             telemetry,
+            traces: traces.clone(),
             edge: edge.clone(),
             drain: drain.clone(),
             token: config.admin_token.clone(),
@@ -221,6 +231,7 @@ impl Node {
             edge,
             store,
             nats,
+            traces,
             ready,
             drain,
             stop_public,
@@ -283,11 +294,25 @@ impl Node {
             task.abort();
             let _ = task.await;
         }
-        self.store.close().await;
+        tokio::join!(self.store.close(), self.traces.close());
     }
 }
 
-async fn connect(config: &Config, me: Incarnation) -> Result<Option<Arc<NatsBus>>, StartError> {
+/// Where the way of traced ops is told.
+fn start_traces(config: &Config, me: Incarnation) -> Result<Arc<Traces>, StartError> {
+    if config.otlp_endpoint.is_empty() {
+        return Ok(Traces::new(None));
+    }
+    let (endpoint, headers) = (config.otlp_endpoint.as_str(), config.otlp_headers.reveal());
+    let settings = CollectorSettings { endpoint, headers, instance: node_label(config, me) };
+    Ok(Traces::new(Some(Collector::start(&settings)?)))
+}
+
+async fn connect(
+    config: &Config,
+    me: Incarnation,
+    traces: &Arc<Traces>,
+) -> Result<Option<Arc<NatsBus>>, StartError> {
     if config.nats_url.is_empty() {
         return Ok(None);
     }
@@ -306,6 +331,7 @@ async fn connect(config: &Config, me: Incarnation) -> Result<Option<Arc<NatsBus>
         credentials: named(&config.nats_credentials),
         root_certificates: named(&config.nats_root_certificates),
         identity,
+        tracer: traces.tracer(),
     };
     Ok(Some(Arc::new(NatsBus::connect(me, &options).await?)))
 }
@@ -344,6 +370,7 @@ async fn start_host(
     me: Incarnation,
     store: &Store,
     clock: &Arc<dyn Clock>,
+    tracer: Tracer,
 ) -> Result<Host, StartError> {
     let settings = RoomSettings { idle_ms: config.room_idle_seconds * 1_000, ..RoomSettings::default() };
     Ok(Host::start(HostArgs {
@@ -354,6 +381,7 @@ async fn start_host(
         settings,
         committers: store.committers(),
         offload: Offload::Thread,
+        tracer,
     })
     .await?)
 }
@@ -363,12 +391,15 @@ async fn start_edge(
     cluster: &Cluster,
     store: &Store,
     clock: &Arc<dyn Clock>,
+    traces: &Arc<Traces>,
 ) -> Result<(Arc<EdgeNode>, Router), StartError> {
     let announcer = Announcer { cluster: cluster.clone(), directory: store.directory.clone() };
     let people =
         People::open(store.directory.clone(), Arc::new(announcer), clock.clone(), &people_settings(config))
             .await?;
     let people = Arc::new(people);
+    let sampling = Sampling::new(traces.tracer(), config.trace_one_in, config.client_traces_per_second);
+    let sampling = Arc::new(sampling);
     let edge = EdgeNode::start(
         node_label(config, cluster.me()),
         cluster.clone(),
@@ -382,8 +413,8 @@ async fn start_edge(
             max_connections: config.max_connections,
             connection_age_s: config.connection_age_seconds,
             hellos_per_second: config.hellos_per_second,
-            trace_one_in: config.trace_one_in,
             offload: Offload::Thread,
+            sampling: sampling.clone(),
         },
     );
     let edge = Arc::new(edge.map_err(StartError::Hubs)?);
@@ -397,7 +428,7 @@ async fn start_edge(
     });
     let sessions = Arc::new(ClusterSessions(cluster.clone()));
     let api = Api { people, rooms: content, sessions, site: Arc::new(site(config)?) };
-    let router = public_router(api, (*edge).clone());
+    let router = public_router(api, (*edge).clone()).layer(Extension(sampling));
     Ok((edge, router))
 }
 
@@ -437,7 +468,7 @@ pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), St
     let store = open(config).await?;
     let me = Incarnation(Uuid::new_v4());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let host = start_host(config, me, &store, &clock).await?;
+    let host = start_host(config, me, &store, &clock, Tracer::default()).await?;
     let args = ClusterArgs {
         node: NewNode {
             name: "command".to_owned(),

@@ -31,6 +31,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// As those need it who are asked for it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// As a client says it.
     pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)

@@ -1,7 +1,11 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
 mod catalogue;
+mod collector;
+mod examples;
 mod log_filter;
+mod openmetrics;
+mod traces;
 mod vitals;
 
 use std::io::IsTerminal as _;
@@ -11,14 +15,17 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+pub use self::collector::InvalidCollector;
+pub(crate) use self::collector::{Collector, CollectorSettings};
 pub(crate) use self::log_filter::LogFilter;
+pub(crate) use self::traces::Traces;
 pub(crate) use self::vitals::Vitals;
 use crate::config::{Config, LogFormat};
 
 /// What the process tells of itself.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    pub(crate) metrics: PrometheusHandle,
+    metrics: PrometheusHandle,
     pub(crate) log: LogFilter,
 }
 
@@ -29,6 +36,26 @@ impl Telemetry {
     /// When the filter of the log makes no sense, or something else logs or counts already.
     pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
         Ok(Self { log: log(&config.log, config.log_format)?, metrics: metrics()? })
+    }
+}
+
+/// Metrics as somebody wants to read them: their media type and their text.
+#[derive(Debug)]
+pub(crate) struct Exposition {
+    pub(crate) content_type: &'static str,
+    pub(crate) text: String,
+}
+
+impl Telemetry {
+    /// `accept`: the media types that the reader understands.
+    pub(crate) fn expose(&self, accept: &str, traces: &Traces) -> Exposition {
+        let text = self.metrics.render();
+        if openmetrics::is_wanted(accept) {
+            let text = openmetrics::render(&text, &traces.examples);
+            Exposition { content_type: openmetrics::CONTENT_TYPE, text }
+        } else {
+            Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text }
+        }
     }
 }
 

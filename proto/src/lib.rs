@@ -15,6 +15,7 @@ mod message;
 mod name;
 mod op;
 mod points;
+mod trace;
 
 pub use close::{CloseCode, Reconnect};
 pub use codec::{Codec, Incoming, MalformedFrame, Rejected, ServerFrame, encode_around, encode_fields};
@@ -32,3 +33,4 @@ pub use message::{
 pub use name::{DisplayName, InvalidName, Username};
 pub use op::Op;
 pub use points::{Points, Pressure};
+pub use trace::{InvalidTrace, SpanId, TraceId, TraceParent};

@@ -10,6 +10,7 @@ use crate::ids::{ClientId, Epoch, OpId, Position, RoomId, Seq, UserId};
 use crate::limits::Limits;
 use crate::name::DisplayName;
 use crate::op::Op;
+use crate::trace::TraceId;
 
 /// What a room is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,13 +75,24 @@ pub struct Hello {
     /// How snapshots may be compressed for this connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compression: Vec<Compression>,
+    /// A context of W3C to whose trace the connection's ops shall belong. One that is none is no reason to refuse anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 impl Hello {
     /// A hello that does not say who is there.
     #[must_use]
     pub fn new(client: ClientId) -> Self {
-        Self { client, audience: false, resume: None, token: None, guest: None, compression: Vec::new() }
+        Self {
+            client,
+            audience: false,
+            resume: None,
+            token: None,
+            guest: None,
+            compression: Vec::new(),
+            traceparent: None,
+        }
     }
 }
 
@@ -236,6 +248,17 @@ pub struct Error {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Names this error in the server's log, and the trace of the op if its way was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
+}
+
+impl Error {
+    /// An error that waiting does not heal.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None, trace_id: None }
+    }
 }
 
 /// An op as it stands in the history of its room. Its seq follows from its place.
@@ -350,6 +373,9 @@ pub struct Reconnecting {
 pub struct Closing {
     pub code: u16,
     pub reason: String,
+    /// As in [`Error`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
 }
 
 /// Whatever a server may send, as a client reads it.

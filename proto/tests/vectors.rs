@@ -21,6 +21,7 @@ use uuid::Uuid;
 const ROOM: RoomId = RoomId(Uuid::from_u128(0x7d1e_0a10_5b6f_4c1a_9c3d_2e4f_5a6b_7c8d));
 const ADA: UserId = UserId(Uuid::from_u128(0x5f0c_1d2e_3f40_4152_8364_7586_97a8_b9ca));
 const BOB: UserId = UserId(Uuid::from_u128(0x1b2c_3d4e_5f60_4718_a9ba_cbdc_edfe_0f10));
+const TRACE: TraceId = TraceId::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
 const CLIENT: ClientId = ClientId(Uuid::from_u128(0x0b63_bd0c_8d0f_4c5a_9e1a_0d8f_5c1d_2e3f));
 
 fn name(text: &str) -> DisplayName {
@@ -199,6 +200,10 @@ fn requests() -> Vec<(&'static str, Option<u32>, Request)> {
     all.push(("hello of a client that reads what is compressed", Some(1), Request::Hello(reader)));
     let known = Hello { token: Some("token".into()), ..watcher };
     all.push(("hello of an audience that is somebody", Some(1), Request::Hello(known)));
+    let traceparent = Some(format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let guest = Some(Guest { name: "Ada".into() });
+    let traced = Hello { guest, traceparent, ..Hello::new(CLIENT) };
+    all.push(("hello of a client whose ops are traced", Some(1), Request::Hello(traced)));
     all
 }
 
@@ -268,9 +273,17 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             Some(5),
             "error",
             ServerMessage::Error(Error {
-                code: ErrorCode::RateLimited,
-                message: "too many at a time".into(),
                 retry_after_ms: Some(200),
+                ..Error::new(ErrorCode::RateLimited, "too many at a time")
+            }),
+        ),
+        (
+            "error with a name",
+            Some(5),
+            "error",
+            ServerMessage::Error(Error {
+                trace_id: Some(TRACE),
+                ..Error::new(ErrorCode::Internal, "something went wrong on our side")
             }),
         ),
         (
@@ -335,7 +348,13 @@ fn server_messages() -> Vec<(&'static str, Option<u32>, &'static str, ServerMess
             "closing",
             None,
             "closing",
-            ServerMessage::Closing(Closing { code: 4000, reason: "going_away".into() }),
+            ServerMessage::Closing(Closing { code: 4000, reason: "going_away".into(), trace_id: None }),
+        ),
+        (
+            "closing with a name",
+            None,
+            "closing",
+            ServerMessage::Closing(Closing { code: 4002, reason: "too_slow".into(), trace_id: Some(TRACE) }),
         ),
         (
             "welcome to an audience",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use enfilade_proto::{
     ClientId, DisplayName, Epoch, LoggedOp, LoginId, Member, Op, OpId, Position, Presence, Role, RoomId,
-    RoomKind, Seq, SignalOut, UserId,
+    RoomKind, Seq, SignalOut, TraceParent, UserId,
 };
 use enfilade_store::{Incarnation, Shard};
 use serde::{Deserialize, Serialize};
@@ -21,19 +21,6 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ticket(pub u64);
-
-/// The `traceparent` of W3C Trace Context: by it the parts of one op's way are put together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TraceParent(pub String);
-
-impl TraceParent {
-    /// The beginning of a trace that is to be recorded.
-    #[must_use]
-    pub fn sampled(trace: u128, span: u64) -> Self {
-        Self(format!("00-{trace:032x}-{span:016x}-01"))
-    }
-}
 
 /// Who writes with what: a person and one of their clients. A client's id is no secret, so alone it names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,7 +39,7 @@ pub struct Submission {
     pub op: Op,
     /// Bytes of the frame it came in: what it counts towards the bounds of queues.
     pub weight: u32,
-    /// Travels beside the message, not in it.
+    /// The step before, if its way is traced. Travels beside the message, not in it.
     #[serde(skip)]
     pub trace: Option<TraceParent>,
 }
@@ -148,6 +135,9 @@ pub enum RoomEvent {
     Ops {
         first: Seq,
         ops: Arc<[Arc<LoggedOp>]>,
+        /// The last steps of those that are traced. They travel beside the message, not in it.
+        #[serde(skip)]
+        traces: Vec<TraceParent>,
     },
     Presence(Presence),
     /// These edges are attached now. `multicast`: what concerns all of them is multicast to the room from now on.
@@ -324,19 +314,22 @@ impl Message {
         matches!(self, Self::Attached { result: Ok(Attached { contents: Some(_), .. }), .. })
     }
 
-    /// The trace that the message belongs to. It travels beside the message.
+    /// The traces that the message belongs to. They travel beside the message.
     #[must_use]
-    pub fn trace(&self) -> Option<&TraceParent> {
+    pub fn traces(&self) -> &[TraceParent] {
         match self {
-            Self::Submit { submission, .. } => submission.trace.as_ref(),
-            _ => None,
+            Self::Submit { submission, .. } => submission.trace.as_slice(),
+            Self::Event { event: RoomEvent::Ops { traces, .. }, .. } => traces,
+            _ => &[],
         }
     }
 
-    /// Puts the trace back that travelled beside the message.
-    pub fn set_trace(&mut self, trace: TraceParent) {
-        if let Self::Submit { submission, .. } = self {
-            submission.trace = Some(trace);
+    /// Puts the traces back that travelled beside the message.
+    pub fn set_traces(&mut self, told: Vec<TraceParent>) {
+        match self {
+            Self::Submit { submission, .. } => submission.trace = told.first().copied(),
+            Self::Event { event: RoomEvent::Ops { traces, .. }, .. } => *traces = told,
+            _ => {}
         }
     }
 }

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use enfilade_proto::RoomId;
+use enfilade_proto::{RoomId, TraceParent};
 use enfilade_store::Incarnation;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -35,6 +35,7 @@ use self::receive::{Subscriptions, round_trip};
 use self::subjects::Subjects;
 use self::wire::{Ear, Outbox, Wire, count_dropped, lock};
 use super::{Bus, Endpoint, Message};
+use crate::trace::Side;
 
 /// How long a graceful stop waits for what is queued.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ impl NatsBus {
         )?;
         let subjects = Subjects::new(&options.cluster, me);
         Ok(Self {
-            wire: Arc::new(Wire::new(subjects, me, clients.into(), outbox, ear)),
+            wire: Arc::new(Wire::new(subjects, me, clients.into(), outbox, ear, options.tracer.clone())),
             runtime: Handle::current(),
             tasks: Mutex::default(),
             opened: AtomicBool::new(false),
@@ -104,8 +105,10 @@ impl NatsBus {
         }
         match rmp_serde::to_vec_named(message) {
             Ok(bytes) => {
-                let trace = message.trace().cloned();
-                self.wire.enqueue(to, Coded { bytes: bytes.into(), trace });
+                let step =
+                    |parent: &TraceParent| self.wire.tracer.child(*parent, "bus publish", Side::Producer);
+                let spans = message.traces().iter().filter_map(step).collect();
+                self.wire.enqueue(to, Coded { bytes: bytes.into(), spans });
             }
             Err(error) => {
                 tracing::error!(%error, "a message cannot be coded");

@@ -76,7 +76,7 @@ impl Scene {
                 Effect::Accept { token, seq } => self.accepted.push((token, seq)),
                 Effect::Refuse { token, refusal } => self.refused.push((token, refusal)),
                 Effect::Attached { attached, .. } => self.attached.push(attached),
-                Effect::Publish { event: RoomEvent::Ops { first, ops }, .. } => {
+                Effect::Publish { event: RoomEvent::Ops { first, ops, .. }, .. } => {
                     self.published.push((first, ops));
                 }
                 Effect::Publish { to, event } => self.told.push((self.now_ms, to, event)),

@@ -126,7 +126,7 @@ async fn every_kind_of_message_arrives_as_it_was_sent() {
         Notice::Detached,
     ];
     let events = [
-        RoomEvent::Ops { first: Seq(6), ops: vec![Arc::new(logged)].into() },
+        RoomEvent::Ops { first: Seq(6), ops: vec![Arc::new(logged)].into(), traces: Vec::new() },
         RoomEvent::Presence(presence),
         RoomEvent::Edges { edges: vec![a.me], multicast: true },
         RoomEvent::Head(Seq(9)),
@@ -224,22 +224,43 @@ async fn a_broadcast_reaches_all_others_in_order() {
 async fn a_trace_travels_beside_its_message() {
     let Some(server) = server().await else { return };
     let [a, mut b] = nodes(&server).await;
-    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let traced: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+    let unsampled = TraceParent { sampled: false, ..traced };
+    let other = TraceParent { trace: TraceId::new(7), ..traced };
     let mut frames = sniff(&server, inbox(&b)).await;
-    let sent = [
-        number(1),
-        submission(Some(trace)),
-        number(2),
-        submission(None),
-        submission(Some("evil\r\nheader: x")),
-    ];
+    let sent =
+        [number(1), submission(Some(traced)), number(2), submission(Some(unsampled)), submission(None)];
     for message in &sent {
         a.bus.send(b.me, message.clone());
     }
-    let arrived = [number(1), submission(Some(trace)), number(2), submission(None), submission(None)];
-    for message in arrived {
-        assert_eq!(b.message().await, (a.me, message));
+    a.bus.send(b.me, event(vec![traced, other]));
+    assert_eq!(b.message().await, (a.me, number(1)));
+    let (_, submitted) = b.message().await;
+    for message in [number(2), submission(None), submission(None)] {
+        assert_eq!(b.message().await, (a.me, message), "nothing is told of what is not recorded");
     }
+    let (_, told) = b.message().await;
+    let ids = |message: &Message| message.traces().iter().map(|it| it.trace).collect::<Vec<_>>();
+    assert_eq!((ids(&submitted), ids(&told)), (vec![traced.trace], vec![traced.trace, other.trace]));
+
+    // The steps of both sides, each the child of the one before.
+    let (published, received) = (a.kept.spans(), b.kept.spans());
+    let step = |span: &SpanRecord| (span.name, span.side, span.context.trace);
+    let wanted = [traced.trace, traced.trace, other.trace];
+    assert_eq!(
+        published.iter().map(step).collect::<Vec<_>>(),
+        wanted.map(|it| ("bus publish", Side::Producer, it))
+    );
+    assert_eq!(
+        received.iter().map(step).collect::<Vec<_>>(),
+        wanted.map(|it| ("bus receive", Side::Consumer, it))
+    );
+    for (published, received) in published.iter().zip(&received) {
+        assert_eq!((published.parent, received.parent), (Some(traced.span), Some(published.context.span)));
+    }
+    assert_eq!(submitted.traces(), [received[0].context]);
+
+    // As a node of the version before reads it: the first header, which it knows, beside bytes in which nothing is new.
     let header = async {
         loop {
             let headers = frames.next().await.unwrap().headers;
@@ -248,7 +269,14 @@ async fn a_trace_travels_beside_its_message() {
             }
         }
     };
-    assert_eq!(timeout(SOON, header).await.unwrap(), trace);
+    assert_eq!(timeout(SOON, header).await.unwrap(), published[0].context.to_string());
+    let bytes = |traces| rmp_serde::to_vec_named(&event(traces)).unwrap();
+    assert_eq!(bytes(vec![traced]), bytes(Vec::new()));
+}
+
+fn event(traces: Vec<TraceParent>) -> Message {
+    let event = RoomEvent::Ops { first: Seq(1), ops: Vec::new().into(), traces };
+    Message::Event { room: room(1), epoch: Epoch(1), event }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use enfilade_actors::bus::{
-    Attached, Bus, Endpoint, Message, NatsBus, NatsOptions, Submission, Ticket, TraceParent, Writer,
+    Attached, Bus, Endpoint, Message, NatsBus, NatsOptions, Submission, Ticket, Writer,
 };
 use enfilade_actors::kind::Contents;
 use enfilade_proto::board::Element;
@@ -60,13 +60,15 @@ impl Node {
     pub(crate) async fn start(url: &str, cluster: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1000);
         let me = Incarnation(Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()));
-        let options = NatsOptions { url: url.into(), cluster: cluster.into(), ..NatsOptions::default() };
+        let kept = Kept::default();
+        let (url, cluster) = (url.into(), cluster.into());
+        let options = NatsOptions { url, cluster, tracer: kept.tracer(), ..NatsOptions::default() };
         let bus = NatsBus::connect(me, &options).await.unwrap();
         let (sender, heard) = mpsc::unbounded_channel();
         let ear = Arc::new(Ear(sender));
         let weak: Weak<dyn Endpoint> = Arc::<Ear>::downgrade(&ear);
         bus.open(weak);
-        Self { me, bus, heard, _ear: ear }
+        Self { me, bus, heard, kept, _ear: ear }
     }
 
     pub(crate) async fn next(&mut self) -> Heard {
@@ -223,8 +225,7 @@ pub(crate) fn op() -> Op {
     .unwrap()
 }
 
-pub(crate) fn submission(trace: Option<&str>) -> Message {
-    let trace = trace.map(|trace| TraceParent(trace.into()));
+pub(crate) fn submission(trace: Option<TraceParent>) -> Message {
     let submission =
         Submission { writer: writer(), role: Role::Editor, op_id: OpId(5), op: op(), weight: 99, trace };
     Message::Submit { room: room(1), ticket: Ticket(1), after: None, submission }

@@ -122,6 +122,12 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- end -}}
 {{- end -}}
 
+{{/* The port of the collector of traces. */}}
+{{- define "enfilade.tracesPort" -}}
+{{- $endpoint := urlParse .Values.telemetry.traces.endpoint -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $endpoint.host) | default (ternary "443" "80" (eq $endpoint.scheme "https")) -}}
+{{- end -}}
+
 {{/* The Secrets of nodes, as JSON: each is mounted as a file, and a setting says where. The database's comes first: commands need no other. */}}
 {{- define "enfilade.secrets" -}}
 {{- $v := .Values -}}
@@ -146,6 +152,9 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- end -}}
 {{- with $v.admin.token -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "admin-token" "secret" .existingSecret "key" .key "setting" "ENFILADE_ADMIN_TOKEN" "mark" "@") }}{{ end -}}
+{{- end -}}
+{{- with $v.telemetry.traces.headers -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "otlp-headers" "secret" .existingSecret "key" .key "setting" "ENFILADE_OTLP_HEADERS" "mark" "@") }}{{ end -}}
 {{- end -}}
 {{- $secrets | toJson -}}
 {{- end -}}

@@ -192,7 +192,7 @@ impl Table {
     }
 
     fn refuse(&mut self, id: Option<u32>, code: ErrorCode, retry_after_ms: Option<u64>) {
-        self.hear(id, "error", &Error { code, message: "no".into(), retry_after_ms });
+        self.hear(id, "error", &Error { retry_after_ms, ..Error::new(code, "no") });
     }
 
     fn lose(&mut self, code: Option<u16>) {
@@ -390,7 +390,7 @@ fn close_codes_say_what_to_do() {
     assert_eq!((table.wishes(), table.client.alarm()), (vec![], Some(table.now)), "at once");
 
     let mut table = Table::seated();
-    table.hear(None, "closing", &Closing { code: 4603, reason: "flooding".into() });
+    table.hear(None, "closing", &Closing { code: 4603, reason: "flooding".into(), trace_id: None });
     table.lose(None);
     assert_eq!((table.client.is_over(), table.violations()), (true, vec![Kind::Dismissed]));
 

@@ -22,6 +22,7 @@ mod schema;
 mod sessions;
 mod share;
 mod snapshots;
+pub(crate) mod trace;
 mod users;
 
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub fn router(api: Api) -> axum::Router {
         .route("/api/", any(problem::no_such_path))
         .route("/api/{*rest}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(from_fn(trace::follow))
         .layer(from_fn(carry::carry))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         // Tokens and secrets pass here; what may be cached says so itself.

@@ -1,14 +1,14 @@
 //! Refusals as HTTP shows them: problems of RFC 9457, with our stable code.
 
-use std::error::Error as _;
-
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use enfilade_proto::ErrorCode;
+use enfilade_proto::{ErrorCode, TraceId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::trace;
+use crate::named;
 use crate::people::Refusal;
 
 /// What a handler fails with.
@@ -39,6 +39,9 @@ struct Body<'a> {
     /// Present when the same request may succeed after so many milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    /// Names this error in the server's log: the trace of the request if it came with a `traceparent`.
+    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
+    trace_id: String,
     /// With `snapshot_gone`: the name of the newest snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     latest: Option<&'a str>,
@@ -89,15 +92,11 @@ impl Problem {
     }
 
     /// What broke on our side is told to the log here, once, since nobody else will hear of it.
-    fn log(&self) {
-        let Some(cause) = self.refusal.source() else { return };
-        let mut chain = cause.to_string();
-        let mut deeper = cause.source();
-        while let Some(cause) = deeper {
-            chain = format!("{chain}: {cause}");
-            deeper = cause.source();
+    fn log(&self, trace_id: TraceId) {
+        if !self.refusal.log(trace_id) {
+            let Refusal { code, message, .. } = &self.refusal;
+            tracing::debug!(%trace_id, %code, message, "a request was refused");
         }
-        tracing::error!(code = %self.refusal.code, cause = chain, "a request failed");
     }
 }
 
@@ -109,7 +108,8 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        self.log();
+        let trace_id = trace::current().map_or_else(named::fresh, |parent| parent.trace);
+        self.log(trace_id);
         let code = self.refusal.code;
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = Body {
@@ -121,6 +121,7 @@ impl IntoResponse for Problem {
             retry_after_ms: self.refusal.retry_after_ms,
             latest: self.latest.as_deref(),
             errors: self.wrong(),
+            trace_id: trace_id.to_string(),
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -10,16 +10,18 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use enfilade_proto::limits::{HELLO_MS, Limits, PING_MS};
 use enfilade_proto::{
-    CloseCode, Closing, Codec, DisplayName, Error, ErrorCode, Hello, Incoming, Rejected, Request, Welcome,
+    CloseCode, Codec, DisplayName, Error, ErrorCode, Hello, Incoming, Rejected, Request, TraceParent, Welcome,
 };
 use tokio::net::TcpStream;
 
 use super::arrival::{self, Arrival, Head, Switched};
+use super::farewell::closing;
 use super::hub::{Desk, Line, Opening};
 use super::inbox::{Inbound, Inbox};
 use super::reader::{self, Reader};
 use super::snapshot::Reads;
 use super::{Ends, Slot, frame, handshake};
+use crate::named;
 use crate::people::{Principal, Refusal};
 use crate::server::{Accepted, HEAD};
 
@@ -132,9 +134,8 @@ async fn hello(ends: &Ends, line: &Line, mut bytes: Vec<u8>, inbox: &mut Inbox) 
                 } => {
                     ends.pass().map_err(|wait_ms| {
                         let error = Error {
-                            code: ErrorCode::RateLimited,
-                            message: "too many come in at a time".to_owned(),
                             retry_after_ms: Some(wait_ms),
+                            ..Error::new(ErrorCode::RateLimited, "too many come in at a time")
                         };
                         Failure::error(CloseCode::Overloaded, id, error)
                     })?;
@@ -149,7 +150,7 @@ async fn hello(ends: &Ends, line: &Line, mut bytes: Vec<u8>, inbox: &mut Inbox) 
                 }
                 Inbound::Request { incoming, .. } => return Err(no_hello(incoming)),
                 Inbound::Malformed(message) => {
-                    let error = Error { code: ErrorCode::MalformedFrame, message, retry_after_ms: None };
+                    let error = Error::new(ErrorCode::MalformedFrame, message);
                     return Err(Failure::error(CloseCode::Malformed, None, error));
                 }
                 Inbound::Ping(payload) => {
@@ -170,7 +171,7 @@ fn no_hello(incoming: Result<Incoming, Rejected>) -> Failure {
         Ok(incoming) => (incoming.id, ErrorCode::HelloRequired, "the first message must be hello".to_owned()),
         Err(rejected) => (rejected.id, rejected.code, rejected.message),
     };
-    Failure::error(CloseCode::Malformed, id, Error { code, message, retry_after_ms: None })
+    Failure::error(CloseCode::Malformed, id, Error::new(code, message))
 }
 
 /// Resume, token, guest, in this order; what has run out gives way to the next. Who only watches may be nobody.
@@ -225,6 +226,7 @@ fn open(
         person,
         audience: hello.audience,
         deflate,
+        trace: asked(hello.traceparent.as_deref()),
         slot,
     };
     let connection = desk.with(|hub| {
@@ -235,14 +237,22 @@ fn open(
     (Reader { desk, line, connection }, rest)
 }
 
+/// The trace to which a client wants its ops to belong. What makes no sense is ignored, as the recommendation wants it.
+fn asked(traceparent: Option<&str>) -> Option<Box<TraceParent>> {
+    let parent: TraceParent = traceparent?.parse().ok()?;
+    parent.sampled.then(|| Box::new(parent))
+}
+
 async fn say_goodbye(line: &Line, codec: Codec, farewell: Farewell) {
     let text = codec == Codec::Json;
     let mut bytes = Vec::new();
-    if let Some((id, error)) = farewell.error {
+    let mut trace_id = None;
+    if let Some((id, mut error)) = farewell.error {
+        named::name(&mut error, None);
+        trace_id = error.trace_id;
         bytes.extend_from_slice(&frame::message(text, &codec.encode(id, "error", &error)));
     }
-    let closing = Closing { code: farewell.code.code(), reason: farewell.code.reason().to_owned() };
-    bytes.extend_from_slice(&frame::message(text, &codec.encode(None, "closing", &closing)));
+    bytes.extend_from_slice(&closing(codec, farewell.code, trace_id));
     bytes.extend_from_slice(&frame::close(farewell.code));
     hang_up_after(line, &bytes).await;
 }

@@ -91,7 +91,7 @@ impl BareEdge {
             max_connections: 1_000,
             connection_age_s: 0,
             hellos_per_second: 1_000,
-            trace_one_in: 0,
+            sampling: Arc::default(),
             offload: Offload::Inline,
         };
         let (edge, _) =

@@ -21,6 +21,7 @@ mod seats;
 mod slowest;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod watch;
 
 use std::cell::RefCell;
@@ -31,7 +32,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use enfilade_actors::Stopwatch;
+use enfilade_actors::trace::Tracer;
 use enfilade_proto::{CloseCode, RoomId, SignalOut};
 use futures_util::FutureExt as _;
 use metrics::{Counter, Histogram};
@@ -48,6 +49,7 @@ use self::pace::{Pace, Pacer};
 pub(crate) use self::requests::{Later, Taken, error};
 use self::seats::Seats;
 pub(crate) use self::slowest::{SlowConnection, merge as slowest};
+use self::unseen::{Arrived, Unseen};
 use super::mirror::Cursor;
 use super::room::EdgeRoom;
 use super::wheel::Wheel;
@@ -101,12 +103,14 @@ struct HubRoom {
     /// Signals from here that wait for the next tick; of one client and key only the latest.
     signals: Vec<SignalOut>,
     signalled: Pacer,
+    /// Ops of connections of this hub.
+    unseen: Unseen<Arrived>,
 }
 
 impl HubRoom {
     fn new(room: Arc<EdgeRoom>, cursor: Cursor) -> Self {
         let seats = [Seats::new(cursor), Seats::new(cursor)];
-        Self { room, seats, signals: Vec::new(), signalled: Pacer::default() }
+        Self { room, seats, signals: Vec::new(), signalled: Pacer::default(), unseen: Unseen::default() }
     }
 
     fn is_empty(&self) -> bool {
@@ -129,7 +133,25 @@ struct Figures {
     joins: Counter,
     ops_accepted: Counter,
     ops_refused: Counter,
-    op_ack: Histogram,
+    op_ack: OpSeconds,
+    op_visible: OpSeconds,
+}
+
+/// How long ops take to get somewhere.
+#[derive(Debug)]
+struct OpSeconds {
+    name: &'static str,
+    histogram: Histogram,
+}
+
+impl OpSeconds {
+    fn record(&self, op: Arrived, tracer: &Tracer) {
+        let seconds = op.watch.seconds();
+        self.histogram.record(seconds);
+        if let Some(trace) = op.trace {
+            tracer.example(self.name, seconds, trace);
+        }
+    }
 }
 
 impl Figures {
@@ -143,16 +165,14 @@ impl Figures {
             joins: metrics::counter!("enfilade_joins_total"),
             ops_accepted: metrics::counter!("enfilade_ops_total", "outcome" => "accepted"),
             ops_refused: metrics::counter!("enfilade_ops_total", "outcome" => "refused"),
-            op_ack: metrics::histogram!("enfilade_op_ack_seconds"),
-        }
-    }
-
-    fn op_answered(&self, accepted: bool, watch: Stopwatch) {
-        if accepted {
-            self.ops_accepted.increment(1);
-            self.op_ack.record(watch.seconds());
-        } else {
-            self.ops_refused.increment(1);
+            op_ack: OpSeconds {
+                name: "enfilade_op_ack_seconds",
+                histogram: metrics::histogram!("enfilade_op_ack_seconds"),
+            },
+            op_visible: OpSeconds {
+                name: "enfilade_op_visible_seconds",
+                histogram: metrics::histogram!("enfilade_op_visible_seconds"),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use enfilade_actors::bus::{Standing, Watching, roster};
@@ -14,7 +15,8 @@ use enfilade_actors::kind::Contents;
 use enfilade_actors::presence::Here;
 use enfilade_proto::limits::ROSTER;
 use enfilade_proto::{
-    Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals, UserId,
+    Codec, Epoch, LoggedOp, Member, Position, Presence, RoomId, RoomKind, Seq, SignalOut, Signals,
+    TraceParent, UserId,
 };
 
 use super::frame;
@@ -54,6 +56,15 @@ pub(crate) struct OpsBatch {
     first: Seq,
     ops: Arc<[Arc<LoggedOp>]>,
     shared: Shared<RoomId>,
+    /// Those of the ops that are traced.
+    traced: Option<Box<Traced>>,
+}
+
+/// The last steps of traced ops, and when these came here.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    pub(crate) steps: Vec<TraceParent>,
+    pub(crate) came: SystemTime,
 }
 
 impl OpsBatch {
@@ -141,6 +152,16 @@ pub(crate) enum Want {
 impl News {
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty() && self.signals.is_empty() && self.presence.is_empty() && !self.behind
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.ops.iter().any(|batch| batch.traced.is_some())
+    }
+
+    /// The last steps of the ops that are traced, and when they came here.
+    pub(crate) fn traces(&self) -> impl Iterator<Item = (TraceParent, SystemTime)> {
+        let traced = self.ops.iter().filter_map(|batch| batch.traced.as_deref());
+        traced.flat_map(|traced| traced.steps.iter().map(|step| (*step, traced.came)))
     }
 
     pub(crate) fn has_signals(&self) -> bool {
@@ -289,6 +310,16 @@ impl MirrorState {
     }
 
     pub(crate) fn take_ops(&mut self, epoch: Epoch, first: Seq, ops: &Arc<[Arc<LoggedOp>]>) -> Taken {
+        self.take_traced_ops(epoch, first, ops, None)
+    }
+
+    pub(crate) fn take_traced_ops(
+        &mut self,
+        epoch: Epoch,
+        first: Seq,
+        ops: &Arc<[Arc<LoggedOp>]>,
+        traced: Option<Box<Traced>>,
+    ) -> Taken {
         let known = (self.head.0 + 1).saturating_sub(first.0) as usize;
         if first > self.head.next() {
             return Taken::Gap;
@@ -297,7 +328,8 @@ impl MirrorState {
             return Taken::Nothing;
         }
         let ops = if known == 0 { ops.clone() } else { ops[known..].into() };
-        let batch = OpsBatch { epoch, first: self.head.next(), ops, shared: Shared::new(self.room) };
+        let shared = Shared::new(self.room);
+        let batch = OpsBatch { epoch, first: self.head.next(), ops, shared, traced };
         self.epoch = self.epoch.max(epoch);
         self.head = batch.last();
         self.ring_ops += batch.ops.len();

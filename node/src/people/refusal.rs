@@ -3,8 +3,10 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use enfilade_proto::ErrorCode;
+use enfilade_proto::{ErrorCode, TraceId};
 use enfilade_store::StoreError;
+
+use crate::named;
 
 /// A refusal: a stable code, a sentence for people, and whether waiting helps.
 ///
@@ -46,6 +48,19 @@ impl Refusal {
         Self { source: Some(Arc::from(cause.into())), ..refusal }
     }
 
+    /// What broke on our side is told to the log, under the name that the error has for whoever is told of it. True if something did.
+    pub(crate) fn log(&self, trace_id: TraceId) -> bool {
+        let Some(cause) = &self.source else { return false };
+        let mut chain = cause.to_string();
+        let mut deeper = cause.source();
+        while let Some(cause) = deeper {
+            chain = format!("{chain}: {cause}");
+            deeper = cause.source();
+        }
+        tracing::error!(%trace_id, code = %self.code, cause = chain, "a request failed");
+        true
+    }
+
     /// Everything that is wrong with a request, the first of it in front. None if nothing is.
     #[must_use]
     pub fn of_fields(fields: Vec<FieldError>) -> Option<Self> {
@@ -81,7 +96,13 @@ impl From<StoreError> for Refusal {
 }
 
 impl From<&Refusal> for enfilade_proto::Error {
+    /// What broke on our side is logged here, because nobody else is told the cause.
     fn from(refusal: &Refusal) -> Self {
-        Self { code: refusal.code, message: refusal.message.clone(), retry_after_ms: refusal.retry_after_ms }
+        let trace_id = named::fresh();
+        Self {
+            retry_after_ms: refusal.retry_after_ms,
+            trace_id: refusal.log(trace_id).then_some(trace_id),
+            ..Self::new(refusal.code, refusal.message.clone())
+        }
     }
 }

@@ -12,6 +12,7 @@ use enfilade_actors::bus::Bus;
 use enfilade_actors::cluster::{Cluster, ClusterArgs, Probe, Standing, Verdict};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
+use enfilade_actors::trace::Tracer;
 use enfilade_proto::{DisplayName, LoginId, RoomId, UserId};
 use enfilade_store::{Incarnation, NewNode};
 use tokio::runtime::{Builder, Runtime};
@@ -174,6 +175,7 @@ async fn put_together(world: &World, me: Incarnation, index: usize, clock: Arc<N
         settings,
         committers: COMMITTERS,
         offload: Offload::Inline,
+        tracer: Tracer::default(),
     })
     .await
     .ok()?;

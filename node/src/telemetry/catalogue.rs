@@ -122,6 +122,10 @@ const METRICS: &[Metric] = &[
         "enfilade_op_ack_seconds",
         "From an op's arrival on the edge until it is on disk and its answer is being written",
     ),
+    histogram(
+        "enfilade_op_visible_seconds",
+        "From an op's arrival on the edge until that edge has also written it to those in the room",
+    ),
     counter("enfilade_ops_committed_total", "Ops that were written to the log, on the host"),
     counter("enfilade_commits_total", "Commits").by("outcome", || vec!["ok", "error"]),
     histogram("enfilade_commit_seconds", "How long a commit takes"),
@@ -136,6 +140,8 @@ const METRICS: &[Metric] = &[
         "enfilade_fences_total",
         "Batches that the database refused because another node owns the room's shard",
     ),
+    counter("enfilade_spans_total", "Steps of traced ops, for the collector of OpenTelemetry")
+        .by("outcome", || vec!["sent", "dropped", "failed"]),
     // ---- rooms and shards
     gauge("enfilade_rooms_awake", "Rooms that run on the node"),
     counter("enfilade_room_crashes_total", "Rooms that broke and were started anew"),

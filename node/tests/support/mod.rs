@@ -353,6 +353,16 @@ impl Client {
         })
     }
 
+    /// The names of errors and last words that came.
+    pub fn names(&self) -> Vec<enfilade_proto::TraceId> {
+        let name = |frame: &ServerFrame| match &frame.message {
+            ServerMessage::Error(error) => error.trace_id,
+            ServerMessage::Closing(closing) => closing.trace_id,
+            _ => None,
+        };
+        self.kept.iter().filter_map(name).collect()
+    }
+
     pub fn errors(&self) -> Vec<(Option<u32>, enfilade_proto::ErrorCode)> {
         let error = |frame: &ServerFrame| match &frame.message {
             ServerMessage::Error(error) => Some((frame.id, error.code)),

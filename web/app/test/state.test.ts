@@ -1,3 +1,4 @@
+import { EnfiladeError } from '@enfilade/client'
 import { describe, expect, test } from 'vitest'
 import { listed } from '../src/landing/listed'
 import { ago } from '../src/state/ago'
@@ -7,7 +8,8 @@ import { friendlyName, NAME_MAX, tidyName } from '../src/state/name-rules'
 import { bestLink } from '../src/state/best-link'
 import { colorOf, initials, PERSON_COLORS } from '../src/state/people'
 import { type RememberedBoard, REMEMBERED_MAX, withVisit } from '../src/state/visits'
-import { troubleOfClose, troubleOfRefusal } from '../src/state/trouble'
+import { wordsFor } from '../src/state/failure'
+import { trouble, troubleOfClose, troubleOfRefusal } from '../src/state/trouble'
 
 describe('the indicator', () => {
   const fine: Known = {
@@ -149,11 +151,21 @@ describe('remembered boards', () => {
 })
 
 test('trouble is told by its code', () => {
-  expect(troubleOfRefusal('room_not_found').kind).toBe('missing')
-  expect(troubleOfRefusal('link_invalid').kind).toBe('revoked')
-  expect(troubleOfRefusal('something_new')).toMatchObject({ kind: 'unavailable', retry: true })
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+  expect(troubleOfRefusal({ code: 'room_not_found', traceId })).toEqual(trouble('missing'))
+  expect(troubleOfRefusal({ code: 'link_invalid' }).kind).toBe('revoked')
+  expect(troubleOfRefusal({ code: 'something_new' })).toEqual(trouble('unavailable'))
+  const reference = 'Reference 4bf92f3577b3'
+  expect(troubleOfRefusal({ code: 'something_new', traceId })).toEqual({ ...trouble('unavailable'), reference })
   expect(troubleOfClose({ code: 4501, reason: 'signed_out' }).kind).toBe('signed-out')
   expect(troubleOfClose({ code: 4502, reason: 'access_revoked' }).kind).toBe('revoked')
+})
+
+test('what nobody expected is told with what finds it in the log', () => {
+  const error = (code: string) => new EnfiladeError(code, 'no', undefined, undefined, '4bf92f3577b34da6a3ce929d0e0e4736')
+  expect(wordsFor(error('internal'))).toBe('That did not work. Try again in a moment. (Reference 4bf92f3577b3)')
+  expect(wordsFor(error('username_taken'))).toBe('Somebody already has that user name.')
+  expect(wordsFor(new EnfiladeError('internal', 'no'))).toBe('That did not work. Try again in a moment.')
 })
 
 test('time is told in words', () => {

@@ -333,10 +333,12 @@ async function answerOf<T>(response: Response): Promise<T> {
 /** RFC 9457. Whatever stands between here and the server may answer as well, in its own way. */
 async function problemOf(response: Response): Promise<EnfiladeError> {
   const body: unknown = await response.json().catch(() => null)
-  const { code, detail, title, retry_after_ms } = Object(body) as Record<string, unknown>
+  const { code, detail, title, retry_after_ms, trace_id } = Object(body) as Record<string, unknown>
   const message = [detail, title].find((text) => typeof text === 'string') ?? `the server answered ${response.status}`
+  const stable = typeof code === 'string' ? code : codeOf(response.status)
   const retry = typeof retry_after_ms === 'number' ? retry_after_ms : undefined
-  return new EnfiladeError(typeof code === 'string' ? code : codeOf(response.status), message as string, retry)
+  const trace = typeof trace_id === 'string' ? trace_id : undefined
+  return new EnfiladeError(stable, message as string, retry, undefined, trace)
 }
 
 function codeOf(status: number): string {

@@ -31,12 +31,15 @@ export class EnfiladeError extends Error {
     /** Present when trying again later helps. */
     readonly retryAfterMs?: number,
     options?: ErrorOptions,
+    /** Names the error in the server's log, if it was the server's. */
+    readonly traceId?: string,
   ) {
     super(message, options)
   }
 
   static from(data: ErrorData): EnfiladeError {
-    return new EnfiladeError(data.code, data.message, data.retry_after_ms ?? undefined)
+    const { code, message, retry_after_ms, trace_id } = data
+    return new EnfiladeError(code, message, retry_after_ms ?? undefined, undefined, trace_id ?? undefined)
   }
 }
 

@@ -269,6 +269,8 @@ export interface ErrorData {
   code: string
   message: string
   retry_after_ms?: number
+  /** Names the error in the server's log. */
+  trace_id?: string
 }
 
 export interface ServerMessages {
@@ -284,7 +286,7 @@ export interface ServerMessages {
   renamed: { room: Uuid; title: string }
   ping: { heads: { room: Uuid; seq: number }[] }
   reconnect: { after_ms: number; resume?: string }
-  closing: { code: number; reason: string }
+  closing: { code: number; reason: string; trace_id?: string }
 }
 
 type Enveloped<Messages> = {

@@ -139,11 +139,15 @@ describe('a call', () => {
 
   test('rejects with the code of the problem', async () => {
     const { api } = server(
-      problem(404, 'room_not_found'),
+      problem(404, 'room_not_found', { trace_id: '4bf92f3577b34da6a3ce929d0e0e4736' }),
       { status: 502, text: '<html>Bad gateway</html>' },
       { status: 400, body: null },
     )
-    await expect(api.room(ROOM)).rejects.toMatchObject({ code: 'room_not_found', message: 'this time' })
+    await expect(api.room(ROOM)).rejects.toMatchObject({
+      code: 'room_not_found',
+      message: 'this time',
+      traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+    })
     await expect(api.room(ROOM)).rejects.toMatchObject({ code: 'busy', message: 'the server answered 502' })
     await expect(api.room(ROOM)).rejects.toMatchObject({ code: 'invalid_request' })
   })

@@ -54,6 +54,12 @@ describe('a connection', () => {
     expect(endings).toHaveLength(1)
   })
 
+  test('gives an error the name that it has in the log of the server', () => {
+    const data = { code: 'internal', message: 'oh', trace_id: '4bf92f3577b34da6a3ce929d0e0e4736' }
+    expect(EnfiladeError.from(data).traceId).toBe(data.trace_id)
+    expect(EnfiladeError.from({ code: 'busy', message: 'later' }).traceId).toBeUndefined()
+  })
+
   test('leaves no timer behind', async () => {
     const { clock, connection, endings } = await open()
     expect(clock.pending).toBe(1)

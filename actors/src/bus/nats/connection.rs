@@ -13,6 +13,8 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use enfilade_store::Incarnation;
 use percent_encoding::percent_decode_str;
 
+use crate::trace::Tracer;
+
 /// Three unanswered pings end a connection: a half-open one is noticed after two seconds.
 const PING_INTERVAL: Duration = Duration::from_millis(700);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,6 +36,8 @@ pub struct NatsOptions {
     pub root_certificates: Option<PathBuf>,
     /// What to show to a server that wants to see a certificate.
     pub identity: Option<Identity>,
+    /// Who is told of the way of what is traced.
+    pub tracer: Tracer,
 }
 
 /// A certificate and its key, as PEM files.

@@ -9,7 +9,7 @@ use enfilade_proto::RoomId;
 use enfilade_store::Incarnation;
 
 use super::frame::{Body, Frame, OVERHEAD, PER_MESSAGE, Piece};
-use crate::bus::TraceParent;
+use crate::trace::Span;
 
 /// Bounds of what waits; beyond them the newest message is lost. A destination may have a quarter of all, so that one that is
 /// flooded does not silence the others.
@@ -30,10 +30,11 @@ pub(super) enum Destination {
 }
 
 /// A coded message.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Coded {
     pub(super) bytes: Bytes,
-    pub(super) trace: Option<TraceParent>,
+    /// Steps of what is traced in it. They end when it was published, and their contexts travel with it.
+    pub(super) spans: Vec<Span>,
 }
 
 /// A frame to be published.
@@ -41,7 +42,7 @@ pub(super) struct Coded {
 pub(super) struct Outbound {
     pub(super) to: Destination,
     pub(super) frame: Frame,
-    pub(super) trace: Option<TraceParent>,
+    pub(super) spans: Vec<Span>,
     /// Messages that are on their way with this frame.
     pub(super) messages: u64,
 }
@@ -129,7 +130,7 @@ impl Outgoing {
     fn next_frame(&mut self, to: Destination, max: usize) -> Option<Outbound> {
         let queue = self.queues.get_mut(&to)?;
         let before = queue.bytes;
-        let (body, trace, messages) =
+        let (body, spans, messages) =
             queue.pack(max.saturating_sub(OVERHEAD).max(1), &mut self.last_piece)?;
         self.bytes -= before - queue.bytes;
         self.last_seq += 1;
@@ -138,7 +139,7 @@ impl Outgoing {
             self.ready.push_back(to);
         }
         let frame = Frame { from: self.me, seq: self.last_seq, previous, body };
-        Some(Outbound { to, frame, trace, messages })
+        Some(Outbound { to, frame, spans, messages })
     }
 
     fn has_room(&mut self, to: Destination, cost: usize) -> bool {
@@ -157,26 +158,27 @@ impl Outgoing {
 
 impl Queue {
     /// What fits into a frame of `max` bytes: messages without a trace, or one with, or a piece.
-    fn pack(&mut self, max: usize, last_piece: &mut u64) -> Option<(Body, Option<TraceParent>, u64)> {
+    fn pack(&mut self, max: usize, last_piece: &mut u64) -> Option<(Body, Vec<Span>, u64)> {
         let first = self.waiting.front()?;
-        let trace = first.trace.clone();
         if first.bytes.len() + PER_MESSAGE > max {
-            let (piece, done) = self.cut(max, last_piece)?;
-            return Some((Body::Piece(piece), trace, u64::from(done)));
+            let (piece, whole) = self.cut(max, last_piece)?;
+            let done = u64::from(whole.is_some());
+            return Some((Body::Piece(piece), whole.map(|whole| whole.spans).unwrap_or_default(), done));
         }
-        let mut messages = vec![self.pop()?.bytes];
-        let mut size = PER_MESSAGE + messages[0].len();
-        while trace.is_none() && self.waiting.front().is_some_and(|next| next.fits(max - size)) {
+        let Coded { bytes, spans } = self.pop()?;
+        let mut size = PER_MESSAGE + bytes.len();
+        let mut messages = vec![bytes];
+        while spans.is_empty() && self.waiting.front().is_some_and(|next| next.fits(max - size)) {
             let message = self.pop()?.bytes;
             size += PER_MESSAGE + message.len();
             messages.push(message);
         }
         let count = messages.len() as u64;
-        Some((Body::Messages(messages), trace, count))
+        Some((Body::Messages(messages), spans, count))
     }
 
-    /// The next piece of the first message, and whether it is the last.
-    fn cut(&mut self, max: usize, last_piece: &mut u64) -> Option<(Piece, bool)> {
+    /// The next piece of the first message, and with the last one that message.
+    fn cut(&mut self, max: usize, last_piece: &mut u64) -> Option<(Piece, Option<Coded>)> {
         let first = self.waiting.front()?;
         let (id, offset) = self.begun.unwrap_or_else(|| {
             *last_piece += 1;
@@ -191,12 +193,9 @@ impl Queue {
             offset: offset as u32,
             bytes: first.bytes.slice(offset..end),
         };
-        self.begun = Some((id, end));
-        if done {
-            self.begun = None;
-            self.pop();
-        }
-        Some((piece, done))
+        self.begun = (!done).then_some((id, end));
+        let whole = if done { self.pop() } else { None };
+        Some((piece, whole))
     }
 
     fn pop(&mut self) -> Option<Coded> {
@@ -208,7 +207,7 @@ impl Queue {
 
 impl Coded {
     fn fits(&self, space: usize) -> bool {
-        self.trace.is_none() && self.bytes.len() + PER_MESSAGE <= space
+        self.spans.is_empty() && self.bytes.len() + PER_MESSAGE <= space
     }
 }
 
@@ -217,6 +216,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::trace::{Kept, Side};
 
     const FRAME: usize = 256;
 
@@ -229,11 +229,11 @@ mod tests {
     }
 
     fn coded(len: usize) -> Coded {
-        Coded { bytes: vec![7; len].into(), trace: None }
+        Coded { bytes: vec![7; len].into(), spans: Vec::new() }
     }
 
     fn traced() -> Coded {
-        Coded { trace: Some(TraceParent("00-a-b-01".into())), ..coded(10) }
+        Coded { spans: vec![Kept::default().tracer().root("test", Side::Producer).unwrap()], ..coded(10) }
     }
 
     fn counts(round: &[Outbound]) -> Vec<u64> {
@@ -277,7 +277,7 @@ mod tests {
         }
         let mut seen = Vec::new();
         while !outgoing.is_empty() {
-            seen.extend(outgoing.round(FRAME).into_iter().map(|out| (out.messages, out.trace.is_some())));
+            seen.extend(outgoing.round(FRAME).into_iter().map(|out| (out.messages, !out.spans.is_empty())));
         }
         assert_eq!(seen, [(2, false), (1, true), (1, false), (1, true), (1, true)]);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message as NatsMessage, StatusCode, SubscribeError, Subscriber};
 use bytes::Bytes;
-use enfilade_proto::RoomId;
+use enfilade_proto::{RoomId, TraceParent};
 use enfilade_store::Incarnation;
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
@@ -19,8 +19,9 @@ use super::frame::Frame;
 use super::incoming::{Heard, Incoming};
 use super::outgoing::Destination;
 use super::subjects::Subjects;
-use super::wire::{TRACEPARENT, Wire, count, count_dropped, is_sane, lock};
-use crate::bus::{Message, TraceParent};
+use super::wire::{TRACEPARENT, Wire, count, count_dropped, lock};
+use crate::bus::Message;
+use crate::trace::{Side, Span, TRACES};
 
 /// What messages that come in pieces may hold until they are whole: urgent ones on one subject, and bulky ones.
 const PARTIAL_BYTES: usize = 32 << 20;
@@ -93,10 +94,10 @@ async fn hear_rooms(wire: Arc<Wire>) {
 async fn hear(wire: Arc<Wire>, mut subscriber: Subscriber) {
     let mut incoming = Incoming::new(PARTIAL_BYTES);
     while let Some(message) = subscriber.next().await {
-        let trace = trace_of(&message);
+        let traces = traces_of(&message);
         let Some((from, messages)) = take(&wire, &mut incoming, message.payload) else { continue };
         for bytes in messages {
-            deliver(&wire, from, &bytes, trace.clone());
+            deliver(&wire, from, &bytes, &traces);
         }
     }
 }
@@ -110,7 +111,7 @@ async fn hear_bulk(wire: Arc<Wire>, mut subscriber: Subscriber) {
             let Ok(permit) = decoding.clone().acquire_owned().await else { return };
             let wire = wire.clone();
             tokio::task::spawn_blocking(move || {
-                deliver(&wire, from, &bytes, None);
+                deliver(&wire, from, &bytes, &[]);
                 drop(permit);
             });
         }
@@ -161,11 +162,13 @@ fn take(wire: &Wire, incoming: &mut Incoming, payload: Bytes) -> Option<(Incarna
 }
 
 /// Decodes a message and lets the node hear it. One that cannot be decoded is of a later version, and skipped.
-fn deliver(wire: &Wire, from: Incarnation, bytes: &[u8], trace: Option<TraceParent>) {
+fn deliver(wire: &Wire, from: Incarnation, bytes: &[u8], traces: &[TraceParent]) {
     match rmp_serde::from_slice::<Message>(bytes) {
         Ok(mut message) => {
-            if let Some(trace) = trace {
-                message.set_trace(trace);
+            let step = |parent: &TraceParent| wire.tracer.child(*parent, "bus receive", Side::Consumer);
+            let spans: Vec<Span> = traces.iter().filter_map(step).collect();
+            if !spans.is_empty() {
+                message.set_traces(spans.iter().map(Span::context).collect());
             }
             wire.ear.tell(|endpoint| endpoint.hear(from, message));
         }
@@ -176,7 +179,9 @@ fn deliver(wire: &Wire, from: Incarnation, bytes: &[u8], trace: Option<TracePare
     }
 }
 
-fn trace_of(message: &NatsMessage) -> Option<TraceParent> {
-    let value = message.headers.as_ref()?.get(TRACEPARENT)?;
-    Some(TraceParent(value.as_str().to_owned())).filter(is_sane)
+/// What makes no sense is ignored.
+fn traces_of(message: &NatsMessage) -> Vec<TraceParent> {
+    let Some(headers) = &message.headers else { return Vec::new() };
+    let values = headers.get_all(TRACEPARENT);
+    values.filter_map(|value| value.as_str().parse().ok()).take(TRACES).collect()
 }

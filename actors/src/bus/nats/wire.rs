@@ -15,7 +15,8 @@ use super::bulk::Bulk;
 use super::connection::{Change, is_connected};
 use super::outgoing::{Coded, Destination, Outbound, Outgoing};
 use super::subjects::Subjects;
-use crate::bus::{Endpoint, TraceParent};
+use crate::bus::Endpoint;
+use crate::trace::{Span, Tracer};
 
 /// The header by which a trace travels.
 pub(super) const TRACEPARENT: &str = "traceparent";
@@ -36,6 +37,7 @@ pub(super) struct Wire {
     pub(super) outbox: Arc<Outbox>,
     pub(super) bulk: Bulk,
     pub(super) ear: Arc<Ear>,
+    pub(super) tracer: Tracer,
     /// The rooms to which this node listens.
     pub(super) rooms: Mutex<BTreeSet<RoomId>>,
     pub(super) rooms_changed: Notify,
@@ -66,6 +68,7 @@ impl Wire {
         [client, bulk_client]: [Client; 2],
         outbox: Arc<Outbox>,
         ear: Arc<Ear>,
+        tracer: Tracer,
     ) -> Self {
         Self {
             me,
@@ -75,6 +78,7 @@ impl Wire {
             outbox,
             bulk: Bulk::default(),
             ear,
+            tracer,
             rooms: Mutex::default(),
             rooms_changed: Notify::new(),
             bulk_ids: AtomicU64::new(0),
@@ -91,10 +95,11 @@ impl Wire {
     }
 
     /// Queues a message, or loses it.
-    pub(super) fn enqueue(&self, to: Destination, message: Coded) {
+    pub(super) fn enqueue(&self, to: Destination, mut message: Coded) {
         if !is_connected(&self.client) {
             self.outbox.lose(to);
             count_dropped("disconnected", 1);
+            message.spans.iter_mut().for_each(|span| span.fail("disconnected"));
         } else if !self.outbox.push(to, message) {
             count_dropped("full", 1);
         }
@@ -112,15 +117,11 @@ impl Wire {
         }
     }
 
-    async fn publish_one(&self, Outbound { to, frame, trace, messages }: Outbound) {
+    async fn publish_one(&self, Outbound { to, frame, mut spans, messages }: Outbound) {
         let subject = self.subjects.of(to);
         let payload = frame.encode();
         count("out", 1, messages, payload.len());
-        let headers = trace.filter(is_sane).map(|TraceParent(trace)| {
-            let mut headers = HeaderMap::new();
-            headers.insert(TRACEPARENT, trace);
-            headers
-        });
+        let headers = (!spans.is_empty()).then(|| headers(&spans));
         let client = &self.client;
         let result = match (to, headers) {
             // The reply subject makes the server say at once if nobody is there. It comes to life for nothing else.
@@ -137,6 +138,7 @@ impl Wire {
         if let Err(error) = result {
             tracing::error!(%error, "NATS does not take a frame");
             count_dropped("refused", messages);
+            spans.iter_mut().for_each(|span| span.fail("refused"));
         }
     }
 
@@ -243,9 +245,11 @@ impl Ear {
     }
 }
 
-/// A trace becomes a header, so nothing may be in it that ends one.
-pub(super) fn is_sane(trace: &TraceParent) -> bool {
-    trace.0.len() <= 128 && trace.0.bytes().all(|byte| byte.is_ascii_graphic())
+/// A header for every trace. The version before reads the first.
+fn headers(spans: &[Span]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    spans.iter().for_each(|span| headers.append(TRACEPARENT, span.context().to_string()));
+    headers
 }
 
 pub(super) fn count(direction: &'static str, frames: u64, messages: u64, bytes: usize) {

@@ -67,7 +67,7 @@ impl Stage {
             max_connections: usize::MAX,
             connection_age_s: 0,
             hellos_per_second: u32::MAX,
-            trace_one_in: 0,
+            sampling: Arc::default(),
             offload: Offload::Inline,
         };
         let (edge, inboxes) = EdgeNode::without_hubs(
@@ -106,6 +106,7 @@ impl Stage {
                 person: Some(person),
                 audience: false,
                 deflate: false,
+                trace: None,
                 slot: self.edge.0.slot().ok_or_else(|| io::Error::other("the edge is full"))?,
             };
             self.desk.with(|hub| {

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use enfilade_actors::bus::Writer;
 use enfilade_proto::limits::PING_MS;
-use enfilade_proto::{ClientId, Codec, LoginId, Role, RoomId, UserId};
+use enfilade_proto::{ClientId, Codec, LoginId, Role, RoomId, TraceParent, UserId};
 use enfilade_store::LinkHash;
 use metrics::Counter;
 use tokio::net::TcpStream;
@@ -72,6 +72,8 @@ pub(crate) struct Opening {
     pub(crate) audience: bool,
     /// It can read what is compressed.
     pub(crate) deflate: bool,
+    /// The trace to which its ops shall belong.
+    pub(crate) trace: Option<Box<TraceParent>>,
     pub(crate) slot: Slot,
 }
 
@@ -99,6 +101,8 @@ pub(crate) struct Connection {
     pub(super) person: Option<Box<Principal>>,
     pub(super) audience: bool,
     deflate: bool,
+    /// The trace to which its ops shall belong, as it said.
+    trace: Option<Box<TraceParent>>,
     rooms: Vec<Joined>,
     pub(super) out: Outgoing,
     meters: Option<Box<Meters>>,
@@ -122,7 +126,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(id: ConnectionId, opening: Opening, age: Age) -> Self {
-        let Opening { line, inbox, client, person, audience, deflate, slot } = opening;
+        let Opening { line, inbox, client, person, audience, deflate, trace, slot } = opening;
         Self {
             id,
             line,
@@ -131,6 +135,7 @@ impl Connection {
             person: person.map(Box::new),
             audience,
             deflate,
+            trace,
             rooms: Vec::new(),
             out: Outgoing::default(),
             meters: None,
@@ -198,6 +203,10 @@ impl Connection {
     /// The device that it is a connection of, if its person is signed in.
     pub(super) fn device(&self) -> Option<(UserId, LoginId)> {
         Some((self.person.as_ref()?.user.id, self.login()?))
+    }
+
+    pub(super) fn trace(&self) -> Option<TraceParent> {
+        self.trace.as_deref().copied()
     }
 
     pub(super) fn silent_for(&self, now_ms: u64) -> u64 {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use enfilade_proto::limits::{PING_MS, SILENCE_MS};
-use enfilade_proto::{CloseCode, Closing, Codec, Head, Ping, Reconnecting};
+use enfilade_proto::{CloseCode, Codec, Head, Ping, Reconnecting};
 
 use super::age::{Age, Due};
 use super::connection::Connection;
 use super::{ConnectionId, FAREWELL, Hub, Line, Opening};
 use crate::edge::devices::Change;
+use crate::edge::farewell::closing;
 use crate::edge::frame;
 use crate::edge::outgoing::STALLED_MS;
 
@@ -91,9 +92,7 @@ impl Hub {
     pub(crate) fn close(&mut self, who: ConnectionId, code: CloseCode) {
         let now_ms = self.now_ms();
         let Some(connection) = self.connection(who) else { return };
-        let farewell = Closing { code: code.code(), reason: code.reason().to_owned() };
-        let codec = connection.codec();
-        let message = frame::message(codec == Codec::Json, &codec.encode(None, "closing", &farewell));
+        let message = closing(connection.codec(), code, None);
         metrics::counter!("enfilade_closed_total", "reason" => code.reason()).increment(1);
         let _ = connection.out.send(&[message, frame::close(code)], &*connection.line, now_ms);
         self.hang_up(who);

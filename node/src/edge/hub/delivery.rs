@@ -1,6 +1,7 @@
 //! Delivery: what came in a room goes to all of its members, in as few writes as can be.
 
 use enfilade_actors::bus::Notice;
+use enfilade_actors::trace::Side;
 use enfilade_proto::{RoomId, SignalOut};
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
@@ -143,9 +144,19 @@ impl Hub {
             }
             seats.begin(before, news);
         }
+        let traced = seats.flushing().filter(|batch| batch.news.is_traced()).cloned();
         let Some((batch, concerned)) = seats.step(CHUNK) else {
             // From its end on, so that a flush that takes long leaves time for others.
             seats.pacer.delivered(pace, now_ms);
+            if pace == Pace::Member {
+                let told = seats.told();
+                while let Some(op) = entry.unseen.take_seen(told) {
+                    self.figures.op_visible.record(op, &self.ends.sampling.tracer);
+                }
+            }
+            if let Some(batch) = traced {
+                self.tell_trace(id, pace, &batch);
+            }
             return None;
         };
         let (mut looked_at, mut sent, mut sent_bytes) = (1, 0u64, 0u64);
@@ -176,6 +187,16 @@ impl Hub {
             self.tell_aside(connection, id, &batch, outcome);
         }
         Some(looked_at)
+    }
+
+    /// The last step of ops that are traced: since they came here they were written to everybody of this pace who keeps up.
+    fn tell_trace(&self, room: RoomId, pace: Pace, batch: &Batch) {
+        for (parent, came) in batch.news.traces() {
+            let span = self.ends.sampling.tracer.child_since(parent, "tell", Side::Internal, came);
+            let Some(span) = span else { continue };
+            let told = if pace == Pace::Member { "members" } else { "audience" };
+            drop(span.with("room.id", room.to_string()).with("hub", self.index as u64).with("told", told));
+        }
     }
 
     /// Tells a connection, to which the news cannot be written as they are, what it can take.

@@ -1,19 +1,23 @@
 //! What clients want: answered at once where that can be done, or left to be waited for.
 
 use bytes::Bytes;
-use enfilade_actors::Stopwatch;
 use enfilade_actors::bus::Submission;
+use enfilade_actors::trace::Span;
+use enfilade_actors::{Refusal, Stopwatch};
 use enfilade_proto::limits::{OPS_IN_FLIGHT, ROOMS_PER_CONNECTION, SIGNAL_BYTES};
 use enfilade_proto::{
     Accepted, Activity, CloseCode, Codec, Done, Error, ErrorCode, Incoming, Join, Message, Read, Refresh,
-    Rejected, Request, Role, RoomId, Signal, SignalOut, Submit, UserId,
+    Rejected, Request, Role, RoomId, Seq, Signal, SignalOut, Submit, UserId,
 };
 
 use super::connection::{Connection, Joined};
+use super::pace::Pace;
+use super::unseen::Arrived;
 use super::{ConnectionId, Hub};
 use crate::edge::entering::Entrant;
 use crate::edge::frame;
 use crate::edge::inbox::Inbound;
+use crate::named;
 use crate::people::Principal;
 
 /// Frames in a row that could not be understood, before the connection is closed.
@@ -80,7 +84,7 @@ impl Hub {
         code: ErrorCode,
         message: String,
     ) -> Taken {
-        self.refuse(who, id, Error { code, message, retry_after_ms: None });
+        self.refuse(who, id, Error::new(code, message));
         let Some(connection) = self.connection(who) else { return Taken::End(None) };
         // A message that a later version knows is no nonsense.
         connection.malformed += u16::from(code != ErrorCode::UnknownType);
@@ -155,30 +159,33 @@ impl Hub {
                 ..error(ErrorCode::Busy, "too many ops without an answer")
             });
         }
-        let trace = ends.sample();
-        let submission =
-            Submission { writer, role, op_id: submit.op_id, op: submit.op, weight, trace: trace.clone() };
+        let Submit { room, op_id, op } = submit;
         let watch = Stopwatch::start();
+        let mut span = ends.sampling.op(connection.trace());
+        let trace = span.as_ref().map(Span::context);
+        let submission = Submission { writer, role, op_id, op, weight, trace };
         // In order into the room's queue; the answer is waited for elsewhere.
-        let answer = ends.cluster.submit(submit.room, submission)?;
+        let answer =
+            ends.cluster.submit(room, submission).map_err(|refusal| refused(refusal, span.as_mut()))?;
         connection.in_flight += 1;
         let codec = connection.codec();
         let Some(desk) = self.desk.upgrade() else { return Ok(()) };
         tokio::task::spawn_local(async move {
             let result = answer.wait().await;
-            if let Some(trace) = trace {
-                tracing::info!(traceparent = trace.0, seq = ?result.as_ref().ok(), "the op is answered");
-            }
-            let accepted = result.is_ok();
+            let accepted = result.as_ref().ok().copied();
             let message = match result {
                 Ok(seq) => codec.encode(id, "accepted", &Accepted { seq }),
-                Err(refusal) => codec.encode(id, "error", &Error::from(refusal)),
+                Err(refusal) => codec.encode(id, "error", &refused(refusal, span.as_mut())),
             };
             let frame = frame::message(codec == Codec::Json, &message);
+            let op = Arrived { watch, trace: trace.map(|context| context.trace) };
             desk.with(|hub| {
                 hub.op_answered(who, frame);
-                hub.figures.op_answered(accepted, watch);
+                hub.measure_answer(room, accepted, op);
             });
+            if let (Some(span), Some(seq)) = (&mut span, accepted) {
+                span.note("op.seq", seq.0);
+            }
         });
         Ok(())
     }
@@ -187,6 +194,18 @@ impl Hub {
         if let Some(connection) = self.connection(who) {
             connection.in_flight = connection.in_flight.saturating_sub(1);
             self.send(who, &[frame]);
+        }
+    }
+
+    /// Measures how long an op took until it was answered, and until it was told as well.
+    fn measure_answer(&mut self, room: RoomId, accepted: Option<Seq>, op: Arrived) {
+        let Some(seq) = accepted else { return self.figures.ops_refused.increment(1) };
+        self.figures.ops_accepted.increment(1);
+        self.figures.op_ack.record(op, &self.ends.sampling.tracer);
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let told = entry.seats[Pace::Member as usize].told();
+        if let Some(op) = entry.unseen.accepted(seq, op, told) {
+            self.figures.op_visible.record(op, &self.ends.sampling.tracer);
         }
     }
 
@@ -284,7 +303,8 @@ impl Hub {
         self.connection(who).ok_or_else(|| error(ErrorCode::Internal, "the connection is closed"))
     }
 
-    fn refuse(&mut self, who: ConnectionId, id: Option<u32>, error: Error) {
+    fn refuse(&mut self, who: ConnectionId, id: Option<u32>, mut error: Error) {
+        named::name(&mut error, None);
         metrics::counter!("enfilade_refusals_total", "code" => error.code.as_str()).increment(1);
         self.reply(who, id, "error", &error);
     }
@@ -314,7 +334,18 @@ fn joined(connection: &Connection, room: RoomId) -> Result<&Joined, Error> {
 }
 
 pub(crate) fn error(code: ErrorCode, message: &str) -> Error {
-    Error { code, message: message.to_owned(), retry_after_ms: None }
+    Error::new(code, message)
+}
+
+/// What a room, or the way to it, said no to. The error is found by the op's trace, if there is one.
+fn refused(refusal: Refusal, span: Option<&mut Span>) -> Error {
+    let trace = span.as_ref().map(|span| span.context().trace);
+    if let Some(span) = span {
+        span.fail(refusal.code.as_str());
+    }
+    let mut error = Error::from(refusal);
+    named::name(&mut error, trace);
+    error
 }
 
 fn only_watches() -> Error {

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use enfilade_proto::Codec;
+use enfilade_proto::{Codec, Seq};
 
 use super::connection::Line;
 use super::pace::Pacer;
@@ -119,6 +119,16 @@ impl Seats {
 
     pub(super) fn is_flushing(&self) -> bool {
         self.flush.is_some()
+    }
+
+    /// What the flush that is under way brings.
+    pub(super) fn flushing(&self) -> Option<&Rc<Batch>> {
+        self.flush.as_ref().map(|flush| &flush.batch)
+    }
+
+    /// Everything through this was sent to everybody who is not late.
+    pub(super) fn told(&self) -> Seq {
+        self.flushing().map_or(self.cursor, |batch| batch.before).seq
     }
 
     /// Begins to tell everybody who sits here now.

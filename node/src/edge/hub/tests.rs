@@ -45,7 +45,7 @@ impl World {
             max_connections: 10,
             connection_age_s: 0,
             hellos_per_second: 1_000,
-            trace_one_in: 0,
+            sampling: Arc::default(),
             offload: Offload::Inline,
         };
         let edge =

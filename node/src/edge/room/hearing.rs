@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use enfilade_actors::bus::{Notice, RoomEvent};
-use enfilade_proto::{Epoch, SignalOut};
+use enfilade_proto::{Epoch, SignalOut, TraceParent};
 use enfilade_store::Incarnation;
 
 use super::{BUFFERED, EdgeRoom, State};
-use crate::edge::mirror::Taken;
+use crate::edge::mirror::{Taken, Traced};
 
 impl EdgeRoom {
     /// False if the room was given up here.
@@ -39,7 +39,9 @@ impl EdgeRoom {
             return Taken::Nothing;
         }
         match event {
-            RoomEvent::Ops { first, ops } => mirror.take_ops(epoch, first, &ops),
+            RoomEvent::Ops { first, ops, traces } => {
+                mirror.take_traced_ops(epoch, first, &ops, self.traced(traces))
+            }
             RoomEvent::Presence(presence) => {
                 mirror.take_presence(presence);
                 Taken::News
@@ -51,6 +53,11 @@ impl EdgeRoom {
             RoomEvent::Head(seq) if seq <= mirror.position().seq => Taken::Nothing,
             RoomEvent::Head(_) | RoomEvent::OwnerLost => Taken::Gap,
         }
+    }
+
+    fn traced(&self, steps: Vec<TraceParent>) -> Option<Box<Traced>> {
+        let came = if steps.is_empty() { None } else { self.ends.sampling.tracer.now() };
+        came.map(|came| Box::new(Traced { steps, came }))
     }
 
     pub(super) fn set_edges(&self, state: &mut State, edges: Vec<Incarnation>, multicast: bool) {

@@ -12,7 +12,7 @@ interface Props {
 }
 
 export function TroublePage({ trouble, onRetry }: Props): JSX.Element {
-  const { kind, title, words, retry } = trouble
+  const { kind, title, words, retry, reference } = trouble
   const mayHelp = kind === 'needs-link' || kind === 'signed-out'
   return (
     <main class="trouble" data-trouble={kind}>
@@ -23,6 +23,7 @@ export function TroublePage({ trouble, onRetry }: Props): JSX.Element {
         <Door kind={kind} />
         <h1>{title}</h1>
         <p>{words}</p>
+        {reference && <p class="hint">{reference}</p>}
         <div class="trouble-ways">
           {retry && onRetry && (
             <button type="button" class="button primary" onClick={onRetry}>

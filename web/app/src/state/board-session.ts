@@ -130,7 +130,7 @@ export class BoardSession {
       client.on('closed', (reason) => this.#closed(reason)),
       room.on('joined', () => this.#joined()),
       room.on('renamed', (title) => (this.title.value = title)),
-      room.on('refused', (error) => (this.#end.value = troubleOfRefusal(error.code))),
+      room.on('refused', (error) => (this.#end.value = troubleOfRefusal(error))),
       room.on('state', (state) => (this.#state.value = state)),
       room.on('unanswered', (count) => (this.#unanswered.value = count)),
       room.on('presence', () => this.#presence()),

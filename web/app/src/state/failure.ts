@@ -18,6 +18,15 @@ const WORDS: Readonly<Record<string, string>> = {
 }
 
 export function wordsFor(error: unknown): string {
-  if (error instanceof EnfiladeError) return WORDS[error.code] ?? 'That did not work. Try again in a moment.'
+  if (error instanceof EnfiladeError) return WORDS[error.code] ?? unexpected(error)
   return 'Something went wrong on this page.'
 }
+
+/** What people can do nothing about, with what finds it in the server's log. */
+function unexpected(error: EnfiladeError): string {
+  const reference = referenceOf(error.traceId)
+  return `That did not work. Try again in a moment.${reference === undefined ? '' : ` (${reference})`}`
+}
+
+/** As much of an error's name as is needed to find it. */
+export const referenceOf = (traceId: string | undefined): string | undefined => traceId && `Reference ${traceId.slice(0, 12)}`

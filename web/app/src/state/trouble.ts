@@ -1,6 +1,8 @@
 /** When a board cannot be shown: why, in words, and what one can do. Pure. */
 
-import type { CloseReason } from '@enfilade/client'
+import type { CloseReason, EnfiladeError } from '@enfilade/client'
+
+import { referenceOf } from './failure'
 
 export type TroubleKind =
   'missing' | 'revoked' | 'needs-link' | 'signed-out' | 'unavailable' | 'gone' | 'wrong-kind' | 'full'
@@ -11,6 +13,8 @@ export interface Trouble {
   readonly words: string
   /** Whether asking again, as things are, may help. */
   readonly retry: boolean
+  /** What finds it in the server's log, if something is wrong there. */
+  readonly reference?: string
 }
 
 const TROUBLES: Readonly<Record<TroubleKind, Omit<Trouble, 'kind'>>> = {
@@ -75,7 +79,11 @@ const CLOSES: Readonly<Record<number, TroubleKind>> = { 4500: 'signed-out', 4501
 export const trouble = (kind: TroubleKind): Trouble => ({ kind, ...TROUBLES[kind] })
 
 /** Why a join was refused; undefined where the reason is none of these and trying goes on. */
-export const troubleOfRefusal = (code: string): Trouble => trouble(BY_CODE[code] ?? 'unavailable')
+export function troubleOfRefusal({ code, traceId }: Pick<EnfiladeError, 'code' | 'traceId'>): Trouble {
+  const told = trouble(BY_CODE[code] ?? 'unavailable')
+  const reference = told.kind === 'unavailable' ? referenceOf(traceId) : undefined
+  return reference === undefined ? told : { ...told, reference }
+}
 
 /** Why the connection ended for good. */
 export const troubleOfClose = ({ code }: CloseReason): Trouble => trouble(CLOSES[code] ?? 'gone')
