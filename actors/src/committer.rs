@@ -12,8 +12,8 @@ use std::time::Duration;
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
-use self::progress::{End, Progress};
 pub use self::progress::Trouble;
+use self::progress::{End, Progress};
 use crate::stopwatch::Stopwatch;
 use crate::trace::{Span, Tracer};
 
@@ -203,7 +203,10 @@ mod tests {
         tell(&mut spans, 2, 7, &Ok(Vec::new()));
         drop(spans);
         let told = kept.spans();
-        assert_eq!(told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(), [vec![], vec![first], vec![first]]);
+        assert_eq!(
+            told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(),
+            [vec![], vec![first], vec![first]]
+        );
         let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
         assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
     }

@@ -89,7 +89,8 @@ pub struct Tracer(Option<Arc<dyn Recorder>>);
 #[derive(Debug)]
 pub struct Span {
     recorder: Arc<dyn Recorder>,
-    record: SpanRecord,
+    /// Boxed: most messages that could carry a span carry none.
+    record: Box<SpanRecord>,
 }
 
 impl Tracer {
@@ -148,7 +149,7 @@ impl Span {
         began: SystemTime,
     ) -> Self {
         let context = TraceParent { trace, span: recorder.new_span(), sampled: true };
-        let record = SpanRecord {
+        let record = Box::new(SpanRecord {
             name,
             side,
             context,
@@ -158,7 +159,7 @@ impl Span {
             facts: Vec::new(),
             links: Vec::new(),
             failure: None,
-        };
+        });
         Self { recorder: recorder.clone(), record }
     }
 
@@ -183,6 +184,12 @@ impl Span {
         self.record.links.push(other);
     }
 
+    #[must_use]
+    pub fn failed(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.fail(why);
+        self
+    }
+
     /// It came to nothing.
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
         self.record.failure = Some(why.into());
@@ -192,6 +199,6 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         self.record.ended = self.recorder.now();
-        self.recorder.record(self.record.clone());
+        self.recorder.record(SpanRecord::clone(&self.record));
     }
 }

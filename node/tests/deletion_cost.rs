@@ -1,6 +1,7 @@
 //! `enfilade deletion-cost` beside a node, and an API server of which it needs two requests.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unused_async, reason = "what answers a request is a future")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

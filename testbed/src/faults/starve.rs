@@ -30,7 +30,7 @@ impl Tormentor<'_> {
             self.bound(i, used)?;
             tokio::time::sleep(STEP).await;
         }
-        let status = self.cluster.nodes[i].process().and_then(|process| process.ended());
+        let status = self.cluster.nodes[i].process().and_then(crate::process::Process::ended);
         let killed = status.and_then(|status| status.signal()) == Some(9);
         if killed && self.memory(i)?.kills()? > 0 {
             Ok(())

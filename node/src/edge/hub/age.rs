@@ -38,7 +38,7 @@ fn seconds(ms: u64) -> u32 {
 fn spread(most_s: u32, serial: u32) -> u32 {
     let place = u64::from(serial.wrapping_mul(0x9e37_79b9));
     let tenth = u64::from(most_s / 10);
-    most_s.saturating_sub(most_s / 10).saturating_add((place * 2 * tenth >> 32) as u32)
+    most_s.saturating_sub(most_s / 10).saturating_add(((place * 2 * tenth) >> 32) as u32)
 }
 
 impl Age {
