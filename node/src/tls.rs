@@ -136,7 +136,8 @@ async fn connection(acceptor: TlsAcceptor, mut accepted: Accepted, take: impl Fn
     let greeted = match pair() {
         Ok((hubs, ours)) => {
             let outer = std::mem::replace(&mut accepted.socket, hubs);
-            handshake(&acceptor, outer).await.map(|outer| (outer, ours))
+            // Boxed: what a handshake needs is not there as long as its connection.
+            Box::pin(handshake(&acceptor, outer)).await.map(|outer| (outer, ours))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection cannot be decrypted");
