@@ -136,7 +136,8 @@ async fn connection(acceptor: TlsAcceptor, mut accepted: Accepted, take: impl Fn
     let greeted = match pair() {
         Ok((hubs, ours)) => {
             let outer = std::mem::replace(&mut accepted.socket, hubs);
-            handshake(&acceptor, outer).await.map(|outer| (outer, ours))
+            // Boxed: what a handshake needs is not there as long as its connection.
+            Box::pin(handshake(&acceptor, outer)).await.map(|outer| (outer, ours))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection cannot be decrypted");
@@ -159,7 +160,8 @@ fn pair() -> io::Result<(TcpStream, tokio::net::UnixStream)> {
     Ok((OwnedFd::from(hubs).into(), tokio::net::UnixStream::from_std(ours)?))
 }
 
-type Encrypted = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+/// Boxed, because it is large, and handed on several times.
+type Encrypted = Box<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>;
 
 async fn handshake(acceptor: &TlsAcceptor, socket: TcpStream) -> Result<Encrypted, Outcome> {
     let mut socket = tokio::net::TcpStream::from_std(socket).map_err(|_| Outcome::Failed)?;
@@ -173,7 +175,7 @@ async fn handshake(acceptor: &TlsAcceptor, socket: TcpStream) -> Result<Encrypte
             let _ = socket.take(64 * 1024).read_to_end(&mut Vec::new()).await;
             return Err(Outcome::Plain);
         }
-        acceptor.accept(socket).await.map_err(|error| {
+        acceptor.accept(socket).await.map(Box::new).map_err(|error| {
             tracing::debug!(%error, "a TLS handshake failed");
             Outcome::Failed
         })

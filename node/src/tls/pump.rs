@@ -18,7 +18,7 @@ const STALLED: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Returns when the connection is over.
-pub(super) async fn pump(outer: impl AsyncRead + AsyncWrite, inner: UnixStream) {
+pub(super) async fn pump(outer: Box<impl AsyncRead + AsyncWrite + Unpin>, inner: UnixStream) {
     let (from_client, to_client) = split(outer);
     let (from_hub, to_hub) = inner.into_split();
     let mut inwards = std::pin::pin!(inwards(from_client, to_hub));
