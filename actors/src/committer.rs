@@ -12,8 +12,8 @@ use std::time::Duration;
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
-use self::progress::{End, Progress};
 pub use self::progress::Trouble;
+use self::progress::{End, Progress};
 use crate::stopwatch::Stopwatch;
 
 /// Rooms whose batches may wait. A room has one at a time, so this bounds the rooms that commit at once; others wait to be

@@ -49,9 +49,7 @@ pub async fn is_ready(server: SocketAddr) -> bool {
 async fn request(server: SocketAddr, method: &str, path: &str) -> io::Result<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect(server).await?;
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Length: 0\r\n\r\n"
-        );
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.take(BYTES_MAX).read_to_end(&mut bytes).await?;

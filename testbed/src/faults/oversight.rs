@@ -149,7 +149,11 @@ mod tests {
         let other = Seen { alerts: Some(["A".to_owned()].into()), ..Seen::default() };
         assert_eq!(
             other.lacks(&visible, &struck),
-            ["a node that was struck went on saying that it is ready", "its shards did not move", "B did not fire"]
+            [
+                "a node that was struck went on saying that it is ready",
+                "its shards did not move",
+                "B did not fire"
+            ]
         );
         assert_eq!(Seen { alerts: None, ..seen }.lacks(&visible, &struck), Vec::<String>::new());
     }

@@ -407,7 +407,12 @@ mod tests {
 
     #[test]
     fn an_upgrade_has_a_section_with_a_line_for_each_way() {
-        let felt = |p99| Felt { clients: 40, moved: 39, waits: Spread { p99, ..Spread::default() }, ..Felt::default() };
+        let felt = |p99| Felt {
+            clients: 40,
+            moved: 39,
+            waits: Spread { p99, ..Spread::default() },
+            ..Felt::default()
+        };
         let legs = vec![("upgrade", felt(210.0)), ("back", felt(190.0))];
         let mut document = document();
         document.rows[0].result = Ok(Figures { legs, refused: 3, ..figures() });
