@@ -129,6 +129,8 @@ pub struct Client {
     in_flight: usize,
     frame_bytes: usize,
     pending: BTreeMap<u64, Pending>,
+    /// No op is sent before: what was told to come again goes first, in its order.
+    held_back: Option<Micros>,
     frames_sent: u64,
     bytes_sent: u64,
 }
@@ -142,8 +144,10 @@ struct Pending {
     generation: u32,
     number: OpNumber,
     sent: bool,
-    /// The server asked to try again then.
-    retry_at: Option<Micros>,
+    /// The server asked to try again.
+    again: bool,
+    /// It was on its way when one before it was told to come again: if it is refused, that may be why.
+    overtook: bool,
     refused: Option<ErrorCode>,
     /// What happened to its connection meanwhile.
     disturbed: Option<Reason>,
@@ -195,6 +199,7 @@ impl Client {
             in_flight: OPS_IN_FLIGHT,
             frame_bytes: FRAME_BYTES,
             pending: BTreeMap::new(),
+            held_back: None,
             frames_sent: 0,
             bytes_sent: 0,
         };
@@ -316,7 +321,7 @@ impl Client {
 
     /// When there is something to do of what it plays.
     fn next_due(&self) -> Option<Micros> {
-        let retry = self.pending.values().filter_map(|pending| pending.retry_at).min();
+        let retry = self.held_back;
         [self.next_planned(), retry].into_iter().flatten().min()
     }
 

@@ -235,12 +235,17 @@ impl Client {
         else {
             return room.oracle.extra_reply(self.who, id);
         };
-        let last = error.code.retry() != Retry::Same;
+        let last = error.code.retry() != Retry::Same && !pending.overtook;
         let (client, code) = (self.id, error.code);
         room.note(now, || Entry::Error { client, room: self.room, code, op_id: Some(OpId(op_id)), last });
         if !last {
-            pending.retry_at = Some(later);
+            (pending.again, pending.overtook) = (true, false);
             pending.refused = Some(error.code);
+            self.held_back = self.held_back.max(Some(later));
+            let behind = self.pending.range_mut(op_id + 1..).map(|(_, pending)| pending);
+            behind
+                .filter(|pending| pending.sent && !pending.again)
+                .for_each(|pending| pending.overtook = true);
             return;
         }
         let (generation, number) = (pending.generation, pending.number);

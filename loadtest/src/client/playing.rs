@@ -142,7 +142,8 @@ impl Client {
         };
         self.next_op += 1;
         room.submitted(now, self.who, self.id, op_id, planned, op);
-        let inside = self.wire.as_mut().filter(|wire| wire.is_inside());
+        let held_back = self.held_back.is_some();
+        let inside = self.wire.as_mut().filter(|wire| wire.is_inside() && !held_back);
         let sent = inside.is_some();
         if let Some(wire) = inside {
             wire.outgoing.push_back(frame.clone());
@@ -155,7 +156,8 @@ impl Client {
             generation,
             number,
             sent,
-            retry_at: None,
+            again: false,
+            overtook: false,
             refused: None,
             disturbed,
         };
@@ -181,23 +183,26 @@ impl Client {
     }
 
     pub(super) fn retry(&mut self, now: Micros, room: &mut Room) {
+        if self.held_back.is_none_or(|until| now < until) {
+            return;
+        }
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.is_inside()) else { return };
-        for pending in
-            self.pending.values_mut().filter(|pending| pending.retry_at.is_some_and(|at| now >= at))
-        {
-            pending.retry_at = None;
+        self.held_back = None;
+        for pending in self.pending.values_mut().filter(|pending| pending.again || !pending.sent) {
+            room.counts.ops_retried += u64::from(pending.again);
+            (pending.again, pending.overtook, pending.sent) = (false, false, true);
             pending.refused = None;
-            room.counts.ops_retried += 1;
             wire.outgoing.push_back(pending.frame.clone());
         }
     }
 
     pub(super) fn send_pending(&mut self, room: &mut Room) {
         let Some(wire) = &mut self.wire else { return };
+        self.held_back = None;
         for pending in self.pending.values_mut() {
             room.counts.ops_resent += u64::from(pending.sent);
             pending.sent = true;
-            (pending.retry_at, pending.refused) = (None, None);
+            (pending.again, pending.overtook, pending.refused) = (false, false, None);
             wire.outgoing.push_back(pending.frame.clone());
         }
     }

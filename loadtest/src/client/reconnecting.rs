@@ -103,8 +103,9 @@ impl Client {
         for pending in self.pending.values_mut() {
             pending.disturbed = pending.disturbed.or(Some(reason));
             // After the next join everything goes out again anyway.
-            pending.retry_at = None;
+            (pending.again, pending.overtook) = (false, false);
         }
+        self.held_back = None;
     }
 
     /// Ends a connection by itself.

@@ -314,6 +314,34 @@ fn an_op_refused_for_now_is_sent_again_under_its_id() {
 }
 
 #[test]
+fn ops_behind_one_that_was_refused_for_now_wait_for_it() {
+    let mut table = Table::seated();
+    table.tick_at(SECOND);
+    let (first, _) = table.submits().remove(0);
+    table.refuse(Some(first), ErrorCode::Busy, Some(5_000));
+    table.tick_at(3 * SECOND);
+    assert_eq!(table.submits(), [], "the next one is due, and held back");
+    table.tick_at(6 * SECOND + 150 * MILLISECOND);
+    assert_eq!(table.submits().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [first, first + 1]);
+}
+
+#[test]
+fn an_op_that_overtook_the_one_it_builds_upon_is_sent_again_behind_it() {
+    let mut table = Table::seated();
+    table.tick_at(SECOND);
+    let first = table.submits().remove(0);
+    table.tick_at(3 * SECOND);
+    let second = table.submits().remove(0);
+    table.refuse(Some(first.0), ErrorCode::Busy, Some(300));
+    table.refuse(Some(second.0), ErrorCode::UnknownElement, None);
+    table.tick_at(3 * SECOND + 450 * MILLISECOND);
+    assert_eq!(table.submits(), [first, second.clone()]);
+    assert_eq!(table.room.counts.ops_refused_total(), 0);
+    table.refuse(Some(second.0), ErrorCode::UnknownElement, None);
+    assert_eq!(table.room.counts.ops_refused_total(), 1, "now it is its own fault");
+}
+
+#[test]
 fn an_op_refused_for_good_is_counted_and_over() {
     let mut table = Table::seated();
     table.tick_at(SECOND);

@@ -5,6 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use super::inject::{InjectError, LOOK, Tormentor};
+use crate::memory::MemoryGroup;
+use crate::process::Process;
 
 /// How much more a node may use than it does, at first: by the rules it is near its limit.
 const SPARE: f64 = 1.06;
@@ -30,7 +32,7 @@ impl Tormentor<'_> {
             self.bound(i, used)?;
             tokio::time::sleep(STEP).await;
         }
-        let status = self.cluster.nodes[i].process().and_then(crate::process::Process::ended);
+        let status = self.cluster.nodes[i].process().and_then(Process::ended);
         let killed = status.and_then(|status| status.signal()) == Some(9);
         if killed && self.memory(i)?.kills()? > 0 {
             Ok(())
@@ -52,7 +54,7 @@ impl Tormentor<'_> {
         }
     }
 
-    fn memory(&self, i: usize) -> Result<&crate::memory::MemoryGroup, InjectError> {
+    fn memory(&self, i: usize) -> Result<&MemoryGroup, InjectError> {
         self.cluster.memory.get(i).ok_or(InjectError::Missing("a control group"))
     }
 
