@@ -195,10 +195,11 @@ fix: web/node_modules/.package-lock.json ## Format, and apply what clippy knows 
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 .PHONY: bless
-bless: ## Write golden files anew: vectors, protocol tables, OpenAPI, the page of metrics
+bless: ## Write golden files anew: vectors, protocol tables, OpenAPI, the pages of metrics and of capacity
 	BLESS=1 $(CARGO) test -p enfilade-proto --test vectors --test protocol_page
 	BLESS=1 $(CARGO) test -p enfilade-node --test http document
 	BLESS=1 $(CARGO) test -p enfilade-node --lib catalogue
+	BLESS=1 $(CARGO) test -p enfilade-loadtest --test capacity page
 
 .PHONY: clean
 clean: ## Remove what was built (not the data)

@@ -1,5 +1,6 @@
 //! The commands, each as thin as it can be.
 
+mod capacity;
 mod compare;
 mod crowd;
 mod display;
@@ -62,6 +63,9 @@ enum Command {
     Report(report::ReportArgs),
     /// Hold results against each other, and tell what got worse beyond chance
     Compare(compare::CompareArgs),
+    /// Say what so many people need, or hold that against what runs measured
+    #[command(subcommand)]
+    Capacity(capacity::Capacity),
     /// Make a session out of other data
     #[command(subcommand)]
     Import(import::Import),
@@ -100,6 +104,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Record(args) => record::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Capacity(command) => capacity::run(command),
         Command::Import(import) => import::run(&import),
     }
 }

@@ -10,11 +10,12 @@
 //! and [`floor`] is what servers are measured against.
 //!
 //! Beside these, for audiences of thousands: [`swarm`], what it is measured against ([`floor`]), what it does
-//! ([`scenario`]) and how much of it holds ([`search`]).
+//! ([`scenario`]) and how much of it holds ([`search`]). [`capacity`] says what so many need, and is held against what runs measured.
 //!
 //! Invariant: nothing here shares code with the server but `enfilade-proto`, and the WebSocket client is another
 //! implementation than the server's. What the two agree on is the protocol, not a mistake.
 
+pub mod capacity;
 pub mod checker;
 pub mod client;
 pub mod clock;

@@ -15,6 +15,7 @@ use enfilade_loadtest::import::quickdraw::{self, Drawings};
 use enfilade_loadtest::replay::{Options, Outcome, RoomChoice};
 use enfilade_loadtest::session::{Recorded, SessionWriter, Title, read_session};
 use enfilade_proto::Codec;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,6 +66,26 @@ impl Node {
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// The operators' port.
+    pub(crate) fn metrics(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// As operators do it: everything is written, and the database is tidy.
+    pub(crate) fn stop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
     /// `kill -9`.
