@@ -170,7 +170,10 @@ mod tests {
         tell(&mut spans, 2, 7, &Ok(Vec::new()));
         drop(spans);
         let told = kept.spans();
-        assert_eq!(told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(), [vec![], vec![first], vec![first]]);
+        assert_eq!(
+            told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(),
+            [vec![], vec![first], vec![first]]
+        );
         let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
         assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
     }

@@ -2,24 +2,27 @@
 //!
 //! No handler waits for the database: commits and checkpoints go out, and their outcome comes back as a message.
 
+mod traced;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enfilade_proto::{Epoch, LoggedOp, Member, OpId, RoomId, RoomKind, Seq, TraceParent, UserId};
+use enfilade_proto::{Epoch, Member, RoomId, RoomKind, Seq, UserId};
 use enfilade_store::{Batch, Checkpoint, Incarnation, LogRow};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket, Writer};
+use self::traced::TracedOps;
+use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket};
 use crate::committer::{Commit, CommitRequest};
 use crate::host::Deps;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
 use crate::stopwatch::Stopwatch;
-use crate::trace::{Side, Span, TRACES};
+use crate::trace::Span;
 
 /// How many bytes of log are read at a time while a room wakes up.
 const READ_BYTES: usize = 4 << 20;
@@ -62,24 +65,6 @@ pub(crate) struct Sender {
     pub(crate) edge: Incarnation,
     pub(crate) ticket: Ticket,
     pub(crate) after: Option<Ticket>,
-}
-
-/// An op in the room that is traced.
-#[derive(Debug)]
-struct Traced {
-    writer: Writer,
-    op_id: OpId,
-    /// The last step of its way,
-    at: TraceParent,
-    /// and that which has not ended.
-    span: Option<Span>,
-}
-
-impl Traced {
-    fn is_among(&self, ops: &[Arc<LoggedOp>]) -> bool {
-        let Writer { author, client } = self.writer;
-        ops.iter().any(|op| (op.author, op.client, op.op_id) == (author, client, self.op_id))
-    }
 }
 
 /// Somebody who wants to see the room.
@@ -127,7 +112,7 @@ pub(crate) struct RoomState {
     streams: BTreeMap<Incarnation, Ticket>,
     submitters: BTreeMap<Token, (Reply<Seq>, Admission)>,
     /// Those of them whose ops are traced.
-    traced: BTreeMap<Token, Traced>,
+    traced: TracedOps,
     readers: BTreeMap<Token, Reply<Attached>>,
     timer: Option<Timer>,
 }
@@ -165,7 +150,7 @@ impl Actor for RoomActor {
             next_token: 0,
             streams: BTreeMap::new(),
             submitters: BTreeMap::new(),
-            traced: BTreeMap::new(),
+            traced: TracedOps::default(),
             readers: BTreeMap::new(),
             timer: None,
         });
@@ -270,7 +255,8 @@ impl RoomState {
                 let token = self.token();
                 self.submitters.insert(token, (reply, admission));
                 if let Some(waiting) = waiting {
-                    self.trace(token, &submission, waiting.context());
+                    let (tracer, parent) = (&self.deps.tracer, waiting.context());
+                    self.traced.begin(tracer, self.id, token, &submission, parent);
                 }
                 Input::Submit { token, submission }
             }
@@ -323,7 +309,8 @@ impl RoomState {
                 };
                 let room = myself.clone();
                 let done = Box::new(move |commit| drop(room.cast(RoomMessage::Committed(commit))));
-                return Some(CommitRequest { batch, done, spans: self.trace_commit(&ops) });
+                let spans = self.traced.commit(&self.deps.tracer, &ops);
+                return Some(CommitRequest { batch, done, spans });
             }
             Effect::Accept { token, seq } => self.answer(token, Ok(seq)),
             Effect::Refuse { token, refusal } => match self.readers.remove(&token) {
@@ -337,7 +324,7 @@ impl RoomState {
             }
             Effect::Publish { to, mut event } => {
                 if let RoomEvent::Ops { ops, traces, .. } = &mut event {
-                    *traces = self.traces_of(ops);
+                    *traces = self.traced.of(ops);
                 }
                 self.deps.publish(self.id, self.epoch, to, event);
             }
@@ -348,44 +335,10 @@ impl RoomState {
     }
 
     fn answer(&mut self, token: Token, result: Result<Seq, Refusal>) {
-        if let Some(mut traced) = self.traced.remove(&token)
-            && let Some(span) = &mut traced.span
-        {
-            match &result {
-                Ok(seq) => span.note("op.seq", seq.0),
-                Err(refusal) => span.fail(refusal.code.as_str()),
-            }
-        }
+        self.traced.answered(token, &result);
         if let Some((reply, _admission)) = self.submitters.remove(&token) {
             reply.send(result.map_err(Refused::from));
         }
-    }
-
-    // ---- traces -----------------------------------------------------------------------------------------------
-
-    /// The room has an op that is traced. Its step ends with the commit that it waits for.
-    fn trace(&mut self, token: Token, submission: &Submission, parent: TraceParent) {
-        let Some(span) = self.deps.tracer.child(parent, "room", Side::Internal) else { return };
-        let span = span.with("room.id", self.id.to_string());
-        let Submission { writer, op_id, .. } = *submission;
-        self.traced.insert(token, Traced { writer, op_id, at: span.context(), span: Some(span) });
-    }
-
-    fn trace_commit(&mut self, ops: &[Arc<LoggedOp>]) -> Vec<Span> {
-        let mut spans = Vec::new();
-        for traced in self.traced.values_mut().filter(|traced| traced.is_among(ops)).take(TRACES) {
-            traced.span = None;
-            if let Some(span) = self.deps.tracer.child(traced.at, "commit", Side::Internal) {
-                traced.at = span.context();
-                spans.push(span);
-            }
-        }
-        spans
-    }
-
-    fn traces_of(&self, ops: &[Arc<LoggedOp>]) -> Vec<TraceParent> {
-        let told = self.traced.values().filter(|traced| traced.is_among(ops));
-        told.take(TRACES).map(|traced| traced.at).collect()
     }
 
     fn write_checkpoint(&self, myself: ActorRef<RoomMessage>, seq: Seq, parts: CheckpointParts) {

@@ -183,6 +183,12 @@ impl Span {
         self.record.links.push(other);
     }
 
+    #[must_use]
+    pub fn failed(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.fail(why);
+        self
+    }
+
     /// It came to nothing.
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
         self.record.failure = Some(why.into());

@@ -94,7 +94,8 @@ settings! {
     rooms_per_hour: u32 = 1_000, "ENFILADE_ROOMS_PER_HOUR";
     /// Of so many ops the way of one is traced through every node that it passes; 0 for none [default: 0]
     trace_one_in: u32 = 0, "ENFILADE_TRACE_ONE_IN";
-    /// Traces that clients may begin each second, and twice as many at once, whatever trace_one_in is; 0 for none [default: 10]
+    /// Traces that clients may begin each second, and twice as many at once, whatever trace_one_in is; 0 for none. Only with
+    /// otlp_endpoint [default: 10]
     client_traces_per_second: u32 = 10, "ENFILADE_CLIENT_TRACES_PER_SECOND";
     /// The collector of OpenTelemetry that traces go to by OTLP over HTTP, as http://host:4318 or https://host:4318 [default: none,
     /// they go to the log]

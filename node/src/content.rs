@@ -9,6 +9,7 @@ use enfilade_actors::bus::{Attached, Submission as ToRoom, Writer};
 use enfilade_actors::cluster::Cluster;
 use enfilade_actors::host::Offload;
 use enfilade_actors::room::read_row;
+use enfilade_actors::trace::Span;
 use enfilade_proto::{Codec, Member, Position, RoomId, Seq, UserId};
 use enfilade_store::RoomLog;
 
@@ -86,8 +87,19 @@ impl Rooms for Content {
     async fn submit(&self, submission: Submission) -> Result<Seq, Refusal> {
         let Submission { room, author, role, client, op_id, op } = submission;
         let writer = Writer { author: author.id, client };
-        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT, trace: trace::current() };
-        Ok(self.cluster.submit(room, to_room)?.wait().await?)
+        let recorded = trace::current().filter(|step| step.sampled);
+        let mut span = if recorded.is_none() { self.edge.sampling().op(None) } else { None };
+        let trace = recorded.or_else(|| span.as_ref().map(Span::context));
+        trace.into_iter().for_each(trace::go_on);
+        let to_room = ToRoom { writer, role, op_id, op, weight: WEIGHT, trace };
+        let result = match self.cluster.submit(room, to_room) {
+            Ok(answer) => answer.wait().await,
+            Err(refusal) => Err(refusal),
+        };
+        if let (Some(span), Err(refusal)) = (&mut span, &result) {
+            span.fail(refusal.code.as_str());
+        }
+        Ok(result?)
     }
 }
 

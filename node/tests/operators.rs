@@ -85,7 +85,7 @@ async fn everything_that_is_counted_is_there_from_the_start_and_described() {
 #[tokio::test]
 async fn openmetrics_names_traced_ops_as_examples() {
     let folder = tempfile::tempdir().unwrap();
-    let node = start(&folder, &[]).await;
+    let node = start(&folder, &["--trace-one-in", "1"]).await;
     let NodeSettings { listen, admin, .. } = node.settings;
     let (_, made) = send(listen, "POST", "/api/v1/rooms", r#"{"kind":"board"}"#).await;
     let made: Value = serde_json::from_str(made.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -94,7 +94,7 @@ async fn openmetrics_names_traced_ops_as_examples() {
     } } });
     let op = op.to_string();
     let head = format!(
-        "POST /api/v1/rooms/{}/ops HTTP/1.1\r\nHost: x\r\nEnfilade-Link: {}\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "POST /api/v1/rooms/{}/ops HTTP/1.1\r\nHost: x\r\nEnfilade-Link: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         made["id"].as_str().unwrap(),
         made["link"].as_str().unwrap(),
         op.len()
@@ -103,25 +103,30 @@ async fn openmetrics_names_traced_ops_as_examples() {
     assert_eq!(status, 200, "{text}");
 
     let metrics = async |accept: &str| {
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
         exchange(admin, &request).await.1
     };
     let text = metrics("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
-    assert!(text.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{text}");
+    assert!(
+        text.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{text}"
+    );
     assert!(text.contains("# TYPE enfilade_commits counter\n") && text.ends_with("\n# EOF\n"), "{text}");
-    let example = |line: &&str| {
-        line.starts_with("enfilade_commit_seconds_bucket{le=")
-            && line.contains(" # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.")
+    let example = |line: &str| {
+        let trace = line.strip_prefix("enfilade_commit_seconds_bucket{le=")?.split_once(" # {trace_id=\"")?.1;
+        Some(trace.split_once("\"} 0.")?.0.to_owned())
     };
-    assert_eq!(text.lines().filter(example).count(), 1, "{text}");
+    let examples: Vec<String> = text.lines().filter_map(example).collect();
+    assert_eq!(examples.len(), 1, "{text}");
     let text = metrics("*/*").await;
     assert!(text.contains("content-type: text/plain; version=0.0.4") && !text.contains("trace_id"), "{text}");
     // Without a collector the steps are in the log.
     let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
-    let steps = log.lines().filter(|line| line.contains("4bf92f3577b34da6a3ce929d0e0e4736"));
+    let steps = log.lines().filter(|line| line.contains(&examples[0]));
     let steps: Vec<Value> = steps.map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = steps.iter().filter_map(|line| line["step"].as_str()).collect();
-    assert_eq!(names, ["mailbox", "room", "commit", "request"], "{log}");
+    assert_eq!(names, ["mailbox", "room", "commit", "op"], "{log}");
 }
 
 #[tokio::test]

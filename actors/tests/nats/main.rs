@@ -12,8 +12,11 @@ use std::time::Duration;
 use enfilade_actors::bus::{
     Bus, ClusterEvent, Message, Notice, Refused, RoomEvent, Standing, Ticket, Watching, Writer,
 };
+use enfilade_actors::trace::{Side, SpanRecord};
 use enfilade_actors::{Fingerprint, Refusal};
-use enfilade_proto::{Epoch, ErrorCode, LoggedOp, LoginId, Member, OpId, Position, Seq};
+use enfilade_proto::{
+    Epoch, ErrorCode, LoggedOp, LoginId, Member, OpId, Position, Seq, TraceId, TraceParent,
+};
 use enfilade_store::Shard;
 use futures_util::StreamExt as _;
 use serde_json::json;

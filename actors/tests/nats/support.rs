@@ -9,9 +9,11 @@ use enfilade_actors::bus::{
     Attached, Bus, Endpoint, Message, NatsBus, NatsOptions, Submission, Ticket, Writer,
 };
 use enfilade_actors::kind::Contents;
+use enfilade_actors::trace::Kept;
 use enfilade_proto::board::Element;
 use enfilade_proto::{
-    ClientId, Epoch, Op, OpId, Position, Presence, Role, RoomId, RoomKind, Seq, SignalOut, UserId,
+    ClientId, Epoch, Op, OpId, Position, Presence, Role, RoomId, RoomKind, Seq, SignalOut, TraceParent,
+    UserId,
 };
 use enfilade_store::Incarnation;
 use enfilade_testbed::nats::{NatsServer, NatsServerError, NatsServerOptions};
@@ -53,6 +55,7 @@ pub(crate) struct Node {
     pub me: Incarnation,
     pub bus: NatsBus,
     pub heard: mpsc::UnboundedReceiver<Heard>,
+    pub kept: Kept,
     _ear: Arc<Ear>,
 }
 

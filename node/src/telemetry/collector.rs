@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::secret;
+
 /// Spans that may wait. A traced op has about ten of them on all nodes together.
 const QUEUE: usize = 8_192;
 /// Spans that are sent at once, and how long the first of them waits for others.
@@ -34,8 +36,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Where under its address a collector takes traces.
 const PATH: &str = "/v1/traces";
 
-/// Where spans go, and as whose.
-#[derive(Clone, Debug)]
+/// Where spans go, and as whose. Not to be printed: there are secrets in the headers.
 pub(crate) struct CollectorSettings<'a> {
     /// As `http://host:4318`.
     pub(crate) endpoint: &'a str,
@@ -48,7 +49,7 @@ pub(crate) struct CollectorSettings<'a> {
 /// Why nothing can be sent there.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidCollector {
-    #[error("not the address of a collector, like http://host:4318: {0:?}")]
+    #[error("not the address of a collector, like http://host:4318 (credentials belong into headers): {0:?}")]
     Endpoint(String),
     #[error("not headers, like name=value,name=value")]
     Headers,
@@ -135,8 +136,11 @@ fn count(outcome: &'static str, spans: u64) {
 }
 
 fn exporter(settings: &CollectorSettings<'_>) -> Result<SpanExporter, InvalidCollector> {
-    let no_endpoint = || InvalidCollector::Endpoint(settings.endpoint.to_owned());
+    let no_endpoint = || InvalidCollector::Endpoint(secret::without_passwords(settings.endpoint));
     let endpoint: Uri = settings.endpoint.parse().map_err(|_| no_endpoint())?;
+    if endpoint.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        return Err(no_endpoint());
+    }
     let builder = SpanExporter::builder().with_http();
     let builder = match endpoint.scheme() {
         Some(scheme) if *scheme == Scheme::HTTP => {
@@ -236,8 +240,9 @@ mod tests {
     fn what_is_no_collector_is_refused() {
         assert_eq!(refused("http://collector:4318", ""), "nothing");
         assert_eq!(refused("http://[::1]:4318/", "authorization=Bearer%20x,x-scope=1"), "nothing");
-        for endpoint in ["collector:4318", "ftp://collector", "", "http://"] {
-            assert!(refused(endpoint, "").starts_with("not the address"), "{endpoint}");
+        for endpoint in ["collector:4318", "ftp://collector", "", "http://", "http://ada:secret@collector"] {
+            let why = refused(endpoint, "");
+            assert!(why.starts_with("not the address") && !why.contains("secret"), "{why}");
         }
         assert!(refused("http://collector", "secret").starts_with("not headers"));
         assert!(refused("http://collector", "a b=c").starts_with("not headers"));

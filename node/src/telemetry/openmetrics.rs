@@ -120,7 +120,8 @@ enfilade_op_ack_seconds_count{node=\"a\"} 4
     fn it_is_for_those_who_would_rather_have_it() {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         assert!(is_wanted(prometheus) && is_wanted("application/openmetrics-text"));
-        for accept in ["", "*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.5", "text/html"] {
+        for accept in ["", "*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.5", "text/html"]
+        {
             assert!(!is_wanted(accept), "{accept}");
         }
     }

@@ -86,6 +86,7 @@ impl Outgoing {
         let cost = message.bytes.len() + PER_MESSAGE;
         if !self.has_room(to, cost) {
             self.lose(to);
+            message.lost("full");
             return Err(Full);
         }
         let queue = self.queues.entry(to).or_default();
@@ -114,7 +115,9 @@ impl Outgoing {
             self.lose(to);
             if let Some(queue) = self.queues.get_mut(&to) {
                 lost += queue.waiting.len() as u64;
-                *queue = Queue { previous: queue.previous, ..Queue::default() };
+                let emptied = Queue { previous: queue.previous, ..Queue::default() };
+                let queue = std::mem::replace(queue, emptied);
+                queue.waiting.into_iter().for_each(|message| message.lost("disconnected"));
             }
         }
         self.bytes = 0;
@@ -206,6 +209,11 @@ impl Queue {
 }
 
 impl Coded {
+    /// It does not arrive.
+    pub(super) fn lost(mut self, why: &'static str) {
+        self.spans.iter_mut().for_each(|span| span.fail(why));
+    }
+
     fn fits(&self, space: usize) -> bool {
         self.spans.is_empty() && self.bytes.len() + PER_MESSAGE <= space
     }

@@ -95,11 +95,11 @@ impl Wire {
     }
 
     /// Queues a message, or loses it.
-    pub(super) fn enqueue(&self, to: Destination, mut message: Coded) {
+    pub(super) fn enqueue(&self, to: Destination, message: Coded) {
         if !is_connected(&self.client) {
             self.outbox.lose(to);
             count_dropped("disconnected", 1);
-            message.spans.iter_mut().for_each(|span| span.fail("disconnected"));
+            message.lost("disconnected");
         } else if !self.outbox.push(to, message) {
             count_dropped("full", 1);
         }

@@ -109,8 +109,8 @@ pub(crate) struct Connection {
     pub(super) flooding: u16,
     /// Whether somebody uses it, as far as the client says.
     pub(super) active: bool,
-    /// On the hub's clock: when its token runs out, and when it is pinged next (0: not decided).
-    pub(super) expires_ms: Option<u64>,
+    /// On the hub's clock: when its token runs out (the end of time: never), and when it is pinged next (0: not decided).
+    pub(super) expires_ms: u64,
     pub(super) ping_at_ms: u64,
     _slot: Slot,
 }
@@ -134,7 +134,7 @@ impl Connection {
             malformed: 0,
             flooding: 0,
             active: true,
-            expires_ms: None,
+            expires_ms: u64::MAX,
             ping_at_ms: 0,
             _slot: slot,
         }

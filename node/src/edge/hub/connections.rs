@@ -46,7 +46,7 @@ impl Hub {
     pub(super) fn expire_at(&mut self, who: ConnectionId, wall_ms: u64) {
         let expires_ms = self.local_ms(wall_ms);
         if let Some(connection) = self.connection(who) {
-            connection.expires_ms = Some(expires_ms);
+            connection.expires_ms = expires_ms;
         }
     }
 
@@ -146,7 +146,7 @@ impl Hub {
     fn attend_to(&mut self, who: ConnectionId) {
         let now_ms = self.now_ms();
         let Some(connection) = self.connection(who) else { return };
-        if connection.expires_ms.is_some_and(|at| now_ms >= at) {
+        if now_ms >= connection.expires_ms {
             return self.close(who, CloseCode::TokenExpired);
         }
         if connection.silent_for(now_ms) >= SILENCE_MS {
@@ -173,8 +173,7 @@ impl Hub {
         }
         let silent_at_ms = now_ms + SILENCE_MS.saturating_sub(connection.silent_for(now_ms));
         let next = connection.ping_at_ms.min(silent_at_ms);
-        let next = connection.expires_ms.map_or(next, |at| at.min(next));
-        self.wheel.wake_at(next, who);
+        self.wheel.wake_at(next.min(connection.expires_ms), who);
     }
 
     /// The heads are those up to which this connection has been sent everything.

@@ -199,7 +199,11 @@ impl Hub {
         self.figures.ops_accepted.increment(1);
         self.figures.op_ack.record(op, &self.ends.sampling.tracer);
         let Some(entry) = self.rooms.get_mut(&room) else { return };
-        let told = entry.seats[Pace::Member as usize].told();
+        let members = &entry.seats[Pace::Member as usize];
+        if members.is_empty() {
+            return;
+        }
+        let told = members.told();
         if let Some(op) = entry.unseen.accepted(seq, op, told) {
             self.figures.op_visible.record(op, &self.ends.sampling.tracer);
         }

@@ -9,6 +9,8 @@ use enfilade_actors::bus::Notice;
 use enfilade_proto::{CloseCode, Codec, DisplayName, ErrorCode, Renamed, RoomId};
 
 use super::connection::Joined;
+use super::pace::Pace;
+use super::unseen::Unseen;
 use super::{Command, ConnectionId, Hub, HubRoom};
 use crate::edge::entering::{Entered, role_as};
 use crate::edge::mirror::Cursor;
@@ -125,6 +127,10 @@ impl Hub {
         joined.room.leave(index, came);
         if let Some(entry) = self.rooms.get_mut(&room) {
             entry.seats[pace as usize].stand_up(joined.seat);
+            if entry.seats[Pace::Member as usize].is_empty() {
+                // Nobody is told any more; whoever comes next is none of those who would have been.
+                entry.unseen = Unseen::default();
+            }
             if entry.is_empty() {
                 self.send_signals_at_once(room);
                 self.rooms.remove(&room);
