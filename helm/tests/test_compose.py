@@ -104,6 +104,8 @@ class Compose(unittest.TestCase):
         for name, it in COMPOSE["services"].items():
             if name in NODES:
                 self.assertNotIn("healthcheck", it, "the image has one")
+            elif it["restart"] == "no":
+                self.assertNotIn("healthcheck", it, "it ends")
             else:
                 self.assertIn(it["healthcheck"]["test"][0], ("CMD", "CMD-SHELL"), name)
 
@@ -111,7 +113,19 @@ class Compose(unittest.TestCase):
         for name, it in COMPOSE["services"].items():
             for other, condition in it.get("depends_on", {}).items():
                 self.assertIn(other, COMPOSE["services"], name)
-                self.assertEqual(condition, {"condition": "service_healthy"})
+                ends = COMPOSE["services"][other]["restart"] == "no"
+                self.assertEqual(condition, {"condition": "service_completed_successfully" if ends else "service_healthy"})
+
+    def test_a_backup_is_made_of_the_database_that_nodes_use_and_goes_to_the_store(self):
+        services = COMPOSE["services"]
+        self.assertEqual(services["dump"]["image"], services["postgres"]["image"], "a dump is made by the server's own version")
+        self.assertIn("--host=postgres", services["dump"]["command"])
+        for name in ("dump", "backup"):
+            self.assertIn("/dump/enfilade.dump", " ".join(services[name]["command"]))
+        password = services["store"]["environment"]["MINIO_ROOT_PASSWORD"]
+        self.assertEqual(services["backup"]["environment"]["RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY"], password)
+        # Whoever only wants to try a cluster has none of this.
+        self.assertEqual({name for name, it in services.items() if it.get("profiles")}, {"store", "dump", "backup"})
 
     def test_the_balancer_has_the_ports_and_the_nodes_of_its_configuration(self):
         configuration = (ROOT / "deploy/haproxy.cfg").read_text()
