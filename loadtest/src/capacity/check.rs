@@ -32,9 +32,12 @@ pub struct Tolerance {
     /// The same for bytes and deliveries
     #[arg(long, value_name = "FACTOR", default_value_t = 1.25)]
     pub byte_factor: f64,
-    /// The same for what depends on how events fall together: writes and commits
+    /// The same for writes, which depend on how events fall together
     #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
-    pub count_factor: f64,
+    pub write_factor: f64,
+    /// The same for commits, which also depend on how long one takes
+    #[arg(long, value_name = "FACTOR", default_value_t = 2.5)]
+    pub commit_factor: f64,
     /// The same for CPU, which depends on the machine
     #[arg(long, value_name = "FACTOR", default_value_t = 2.0)]
     pub cpu_factor: f64,
@@ -177,9 +180,9 @@ pub fn check(
     }
     let delivered = Some(result.count("deliveries_measured") as f64);
     compare("deliveries", in_all(traffic.deliveries), delivered, tolerance.byte_factor);
-    compare("writes", in_all(traffic.writes), figure("counted_deliveries"), tolerance.count_factor);
+    compare("writes", in_all(traffic.writes), figure("counted_deliveries"), tolerance.write_factor);
     if demand.ops > 0.0 {
-        compare("commits", in_all(needs.commits), figure("counted_commits"), tolerance.count_factor);
+        compare("commits", in_all(needs.commits), figure("counted_commits"), tolerance.commit_factor);
     }
     let cpu = result.server_usage.first().map(|usage| usage.cpu_seconds).filter(|cpu| *cpu >= CPU_SECONDS);
     compare("CPU seconds", in_all(needs.cores()), cpu, tolerance.cpu_factor);

@@ -48,12 +48,12 @@ constants! {
     guest = 1_256.0 "B" "idle",
     /// Memory of the connection of somebody who only watches
     watcher = 900.0 "B" "idle",
-    /// Memory of a signed-in person's connection and session, beyond a guest's
+    /// Memory of a signed-in person's connection and session, beyond a guest's, with ten connections each
     session = 400.0 "B" "people",
     /// Memory of a room at its owner
-    owner_room = 10.1e3 "B" "cluster",
+    owner_room = 10.1e3 "B" "idle (the sum)",
     /// Memory of a room at each node with members of it
-    mirror_room = 7.2e3 "B" "cluster",
+    mirror_room = 7.2e3 "B" "idle (the sum)",
     /// Memory of an op at each node with members of its room, what it says aside
     mirror_op = 800.0 "B" "history",
     /// Memory there of each byte that it says

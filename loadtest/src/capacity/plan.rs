@@ -92,7 +92,6 @@ fn check(limits: &Limits) -> Result<(), PlanError> {
         ("bus-cores", *bus_cores),
         ("fill", *fill),
     ] {
-        // NaN is not above 0 either.
         if number.is_nan() || number <= 0.0 {
             return Err(PlanError::Limit(name));
         }

@@ -77,7 +77,7 @@ impl Traffic {
 /// those that never rest commit as often as they can.
 fn commits(demand: &Demand, nodes: u32, constants: &Constants) -> f64 {
     // Whoever comes in asks the fence, which is a commit of nothing.
-    let asked = demand.ops + demand.joins;
+    let asked = demand.ops / demand.together + demand.joins;
     if asked == 0.0 {
         return 0.0;
     }
