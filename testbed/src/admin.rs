@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// What operators say to nodes that want to hear something.
+pub const TOKEN: &str = "a token for nodes of the testbed";
 /// How long an answer may take. A paused server accepts and says nothing.
 const ANSWER: Duration = Duration::from_secs(2);
 /// More than any answer that is asked for.
@@ -49,7 +51,9 @@ pub async fn is_ready(server: SocketAddr) -> bool {
 async fn request(server: SocketAddr, method: &str, path: &str) -> io::Result<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect(server).await?;
-        let head = format!("{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Length: 0\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {server}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.take(BYTES_MAX).read_to_end(&mut bytes).await?;

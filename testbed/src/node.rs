@@ -62,9 +62,13 @@ impl NodeSettings {
         arguments
     }
 
-    /// What is told in the environment: there is a password in it.
-    fn secrets(&self) -> Option<(String, String)> {
-        self.cluster.as_ref().map(|cluster| (DATABASE_URL.to_owned(), cluster.database_url.clone()))
+    /// What is told in the environment: there is a password in it. A node that is not on this machine's own address wants to hear a token
+    /// from operators.
+    fn secrets(&self) -> Vec<(String, String)> {
+        let database = self.cluster.as_ref().map(|cluster| (DATABASE_URL, cluster.database_url.as_str()));
+        let operators = (!self.admin.ip().is_loopback()).then_some(("ENFILADE_ADMIN_TOKEN", admin::TOKEN));
+        let secrets = database.into_iter().chain(operators);
+        secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -199,7 +203,9 @@ mod tests {
             drain_seconds: 3,
         };
         let settings = settings(Some(membership));
-        assert_eq!(settings.secrets(), Some((DATABASE_URL.into(), "postgres://d".into())));
+        assert_eq!(settings.secrets(), [(DATABASE_URL.into(), "postgres://d".into())]);
+        let elsewhere = NodeSettings { admin: "10.0.0.7:9090".parse().unwrap(), ..settings.clone() };
+        assert_eq!(elsewhere.secrets()[1], ("ENFILADE_ADMIN_TOKEN".into(), admin::TOKEN.into()));
         let line = line(&settings);
         let told = "--nats-url nats://n --roles edge \
                     --advertise-admin 127.0.0.1:9091 --drain-seconds 3 --hubs 1";

@@ -21,6 +21,8 @@ pub const LEASE: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(1);
 /// A lease that was renewed after longer than this says that the database, or this node, stood still.
 const SMOOTH_MS: u64 = 2_500;
+/// After that nobody is judged for so long: everybody who is there has had two tries.
+const SETTLED_MS: u64 = 2_500;
 /// Looks that are asked for come no closer than this.
 const LOOK: Duration = Duration::from_millis(30);
 /// One that nobody asks for comes after so long, where there are others.
@@ -81,6 +83,8 @@ pub(super) struct Members {
     bus_away_since_ms: Option<u64>,
     /// When the lease was renewed last.
     renewed_ms: u64,
+    /// Since when that has gone smoothly.
+    smooth_since_ms: u64,
 }
 
 impl Members {
@@ -145,7 +149,10 @@ impl Members {
     /// database stood still nobody could, and whoever gets through first must not bury the others.
     fn renewed(&mut self, now_ms: u64) -> bool {
         let before = std::mem::replace(&mut self.renewed_ms, now_ms);
-        now_ms < before + SMOOTH_MS
+        if now_ms >= before + SMOOTH_MS {
+            self.smooth_since_ms = now_ms;
+        }
+        now_ms >= self.smooth_since_ms + SETTLED_MS
     }
 
     fn renewal(&mut self, connected: bool, now_ms: u64) -> Renewal {
