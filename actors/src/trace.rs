@@ -63,6 +63,15 @@ pub enum Fact {
     Number(i64),
 }
 
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
 impl From<&'static str> for Fact {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())
@@ -85,12 +94,14 @@ impl From<u64> for Fact {
 #[derive(Clone, Debug, Default)]
 pub struct Tracer(Option<Arc<dyn Recorder>>);
 
-/// A step that is being taken. It ends when it is dropped.
+/// A step that is being taken. It ends when it is dropped. Boxed: messages have room for one, and few have one.
 #[derive(Debug)]
-pub struct Span {
+pub struct Span(Box<Open>);
+
+#[derive(Debug)]
+struct Open {
     recorder: Arc<dyn Recorder>,
-    /// Boxed: most messages that could carry a span carry none.
-    record: Box<SpanRecord>,
+    record: SpanRecord,
 }
 
 impl Tracer {
@@ -149,7 +160,7 @@ impl Span {
         began: SystemTime,
     ) -> Self {
         let context = TraceParent { trace, span: recorder.new_span(), sampled: true };
-        let record = Box::new(SpanRecord {
+        let record = SpanRecord {
             name,
             side,
             context,
@@ -159,14 +170,14 @@ impl Span {
             facts: Vec::new(),
             links: Vec::new(),
             failure: None,
-        });
-        Self { recorder: recorder.clone(), record }
+        };
+        Self(Box::new(Open { recorder: recorder.clone(), record }))
     }
 
     /// By which later steps are told to be its children.
     #[must_use]
     pub fn context(&self) -> TraceParent {
-        self.record.context
+        self.0.record.context
     }
 
     #[must_use]
@@ -176,12 +187,12 @@ impl Span {
     }
 
     pub fn note(&mut self, name: &'static str, fact: impl Into<Fact>) {
-        self.record.facts.push((name, fact.into()));
+        self.0.record.facts.push((name, fact.into()));
     }
 
     /// It happened together with that step.
     pub fn link(&mut self, other: TraceParent) {
-        self.record.links.push(other);
+        self.0.record.links.push(other);
     }
 
     #[must_use]
@@ -192,13 +203,14 @@ impl Span {
 
     /// It came to nothing.
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
-        self.record.failure = Some(why.into());
+        self.0.record.failure = Some(why.into());
     }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        self.record.ended = self.recorder.now();
-        self.recorder.record(SpanRecord::clone(&self.record));
+        let Open { recorder, record } = &mut *self.0;
+        record.ended = recorder.now();
+        recorder.record(record.clone());
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! (The way of gRPC's `MAX_CONNECTION_AGE`: a tenth more or less, and a grace for those who do not go by themselves.)
 
+use std::num::NonZeroU32;
+
 /// How long somebody who was told to go may take.
 const GRACE_S: u32 = 60;
 /// Who is busy is looked at again after so long.
@@ -20,17 +22,24 @@ pub(super) enum Due {
     Close,
 }
 
-/// A connection's age, in seconds on its hub's clock.
+/// When a connection's age is looked at next, in seconds on its hub's clock, and whether it was told to go. There are thousands of
+/// connections, so the two share a number: twice the seconds, and one if it was told. 0: never.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Age {
-    /// When it is looked at next; never: [`u32::MAX`].
-    due_s: u32,
-    /// When the last point of a stroke came; before the first: [`u32::MAX`].
-    stroke_s: u32,
-    told: bool,
+pub(super) struct Age(u32);
+
+/// What a look at a connection's age depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sight {
+    /// It waits for answers.
+    pub(super) busy: bool,
+    /// When the last point of a stroke came from it, in seconds on its hub's clock.
+    pub(super) drew_s: Option<NonZeroU32>,
+    /// There is another node to go to.
+    pub(super) elsewhere: bool,
 }
 
-fn seconds(ms: u64) -> u32 {
+/// Good for seventy years.
+pub(super) fn seconds(ms: u64) -> u32 {
     u32::try_from(ms / 1_000).unwrap_or(u32::MAX)
 }
 
@@ -44,48 +53,45 @@ fn spread(most_s: u32, serial: u32) -> u32 {
 impl Age {
     /// `most_s`: 0 for as old as it likes.
     pub(super) fn new(most_s: u32, now_ms: u64, serial: u32) -> Self {
-        let due_s = if most_s == 0 {
-            u32::MAX
-        } else {
-            seconds(now_ms).saturating_add(spread(most_s, serial).max(1))
-        };
-        Self { due_s, stroke_s: u32::MAX, told: false }
+        if most_s == 0 {
+            return Self(0);
+        }
+        Self::due(seconds(now_ms).saturating_add(spread(most_s, serial).max(1)), false)
     }
 
-    /// A point of a stroke came.
-    pub(super) fn drew(&mut self, now_ms: u64) {
-        self.stroke_s = seconds(now_ms);
+    fn due(at_s: u32, told: bool) -> Self {
+        Self(at_s.min(u32::MAX / 2) * 2 + u32::from(told))
     }
 
-    pub(super) fn is_due(&self, now_ms: u64) -> bool {
-        seconds(now_ms) >= self.due_s
+    fn was_told(self) -> bool {
+        self.0 % 2 == 1
     }
 
-    pub(super) fn due_ms(&self) -> Option<u64> {
-        (self.due_s != u32::MAX).then_some(u64::from(self.due_s) * 1_000)
+    pub(super) fn is_due(self, now_ms: u64) -> bool {
+        self.due_ms().is_some_and(|due_ms| now_ms >= due_ms)
     }
 
-    /// `busy`: it waits for answers. `elsewhere`: there is another node to go to.
-    pub(super) fn look(&mut self, now_ms: u64, busy: bool, elsewhere: bool, most_s: u32) -> Due {
-        let now_s = seconds(now_ms);
-        if now_s < self.due_s {
+    pub(super) fn due_ms(self) -> Option<u64> {
+        (self.0 != 0).then_some(u64::from(self.0 / 2) * 1_000)
+    }
+
+    pub(super) fn look(&mut self, now_ms: u64, sight: Sight, most_s: u32) -> Due {
+        if !self.is_due(now_ms) {
             return Due::Nothing;
         }
-        let drawing = self.stroke_s != u32::MAX && now_s <= self.stroke_s.saturating_add(STROKE_S);
-        if !elsewhere {
-            self.told = false;
-            self.due_s = now_s.saturating_add(most_s.max(BUSY_S));
-            Due::Nothing
-        } else if busy || drawing {
-            self.due_s = now_s.saturating_add(BUSY_S);
-            Due::Nothing
-        } else if self.told {
-            Due::Close
+        let now_s = seconds(now_ms);
+        let draws = sight.drew_s.is_some_and(|drew_s| now_s <= drew_s.get().saturating_add(STROKE_S));
+        let (wait_s, told, due) = if !sight.elsewhere {
+            (most_s.max(BUSY_S), false, Due::Nothing)
+        } else if sight.busy || draws {
+            (BUSY_S, self.was_told(), Due::Nothing)
+        } else if self.was_told() {
+            (BUSY_S, true, Due::Close)
         } else {
-            self.told = true;
-            self.due_s = now_s.saturating_add(GRACE_S);
-            Due::Tell
-        }
+            (GRACE_S, true, Due::Tell)
+        };
+        *self = Self::due(now_s.saturating_add(wait_s), told);
+        due
     }
 }
 
@@ -96,15 +102,16 @@ mod tests {
     use super::*;
 
     const HOUR: u32 = 3_600;
+    const IDLE: Sight = Sight { busy: false, drew_s: None, elsewhere: true };
 
     #[test]
     fn who_has_been_here_for_long_is_told_to_go_and_then_closed() {
         let mut age = Age::new(HOUR, 10_000, 1);
         let due = age.due_ms().unwrap();
-        assert_eq!(age.look(due - 1_000, false, true, HOUR), Due::Nothing);
-        assert_eq!(age.look(due, false, true, HOUR), Due::Tell);
-        assert_eq!(age.look(due + 59_000, false, true, HOUR), Due::Nothing);
-        assert_eq!(age.look(due + 60_000, false, true, HOUR), Due::Close);
+        assert_eq!(age.look(due - 1_000, IDLE, HOUR), Due::Nothing);
+        assert_eq!(age.look(due, IDLE, HOUR), Due::Tell);
+        assert_eq!(age.look(due + 59_000, IDLE, HOUR), Due::Nothing);
+        assert_eq!(age.look(due + 60_000, IDLE, HOUR), Due::Close);
     }
 
     #[test]
@@ -112,19 +119,19 @@ mod tests {
         let mut age = Age::new(HOUR, 0, 1);
         let mut now = age.due_ms().unwrap();
         for _ in 0..100 {
-            age.drew(now - 2_000);
-            assert_eq!(age.look(now, false, true, HOUR), Due::Nothing);
+            let draws = Sight { drew_s: NonZeroU32::new(seconds(now - 2_000)), ..IDLE };
+            assert_eq!(age.look(now, draws, HOUR), Due::Nothing);
             now = age.due_ms().unwrap();
         }
-        assert_eq!(age.look(now, true, true, HOUR), Due::Nothing, "it waits for an answer");
-        assert_eq!(age.look(now + 5_000, false, true, HOUR), Due::Tell);
+        assert_eq!(age.look(now, Sight { busy: true, ..IDLE }, HOUR), Due::Nothing, "it waits for an answer");
+        assert_eq!(age.look(now + 5_000, IDLE, HOUR), Due::Tell);
     }
 
     #[test]
     fn nobody_moves_where_there_is_nowhere_to_go() {
         let mut age = Age::new(HOUR, 0, 1);
         let due = age.due_ms().unwrap();
-        assert_eq!(age.look(due, false, false, HOUR), Due::Nothing);
+        assert_eq!(age.look(due, Sight { elsewhere: false, ..IDLE }, HOUR), Due::Nothing);
         assert_eq!(age.due_ms(), Some(due + 3_600_000));
         assert_eq!(Age::new(0, 0, 1).due_ms(), None);
     }

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
@@ -15,7 +15,7 @@ use enfilade_store::LinkHash;
 use metrics::Counter;
 use tokio::net::TcpStream;
 
-use super::age::Age;
+use super::age::{Age, seconds};
 use super::meters::Meters;
 use super::pace::Pace;
 use super::seats::SeatId;
@@ -85,8 +85,8 @@ pub(super) struct Joined {
     /// The link with which it entered, to be looked at again when access changes.
     pub(super) link: Option<LinkHash>,
     pub(super) seat: SeatId,
-    /// Whether it began strokes, which the room closes if the connection is lost.
-    pub(super) drew: bool,
+    /// When it last drew a stroke, in seconds on the hub's clock. If the connection is lost, the room closes what it began.
+    pub(super) drew_s: Option<NonZeroU32>,
     /// Whether it waits for a reset, and is sent nothing else of the room.
     pub(super) resetting: bool,
 }
@@ -251,10 +251,14 @@ impl Connection {
 
     /// It has just sent a signal.
     pub(super) fn drew(&mut self, room: RoomId, key: &str) {
+        let now_s = NonZeroU32::new(seconds(self.line.heard_ms.get()).max(1));
         if let Some(joined) = self.joined_mut(room).filter(|joined| joined.room.owner_hears(key)) {
-            joined.drew = true;
-            self.age.drew(self.line.heard_ms.get());
+            joined.drew_s = now_s;
         }
+    }
+
+    pub(super) fn drew_s(&self) -> Option<NonZeroU32> {
+        self.rooms.iter().filter_map(|joined| joined.drew_s).max()
     }
 
     /// The answer to a ping. What was not asked for says nothing.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use enfilade_proto::limits::{PING_MS, SILENCE_MS};
 use enfilade_proto::{CloseCode, Codec, Head, Ping, Reconnecting};
 
-use super::age::{Age, Due};
+use super::age::{Age, Due, Sight};
 use super::connection::Connection;
 use super::{ConnectionId, FAREWELL, Hub, Line, Opening};
 use crate::edge::devices::Change;
@@ -182,7 +182,8 @@ impl Hub {
         let (elsewhere, most_s) = (self.ends.cluster.has_other_edges(), self.ends.connection_age_s);
         let Some(connection) = self.connection(who) else { return true };
         let busy = connection.in_flight > 0 || connection.out.is_blocked();
-        match connection.age.look(now_ms, busy, elsewhere, most_s) {
+        let sight = Sight { busy, drew_s: connection.drew_s(), elsewhere };
+        match connection.age.look(now_ms, sight, most_s) {
             Due::Nothing => false,
             Due::Tell => {
                 metrics::counter!("enfilade_moves_total", "reason" => "age").increment(1);
