@@ -63,6 +63,15 @@ pub enum Fact {
     Number(i64),
 }
 
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
 impl From<&'static str> for Fact {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())

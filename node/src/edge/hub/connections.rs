@@ -173,7 +173,8 @@ impl Hub {
         }
         let silent_at_ms = now_ms + SILENCE_MS.saturating_sub(connection.silent_for(now_ms));
         let next = connection.ping_at_ms.min(silent_at_ms);
-        self.wheel.wake_at(next.min(connection.expires_ms), who);
+        let next = next.min(connection.expires_ms);
+        self.wheel.wake_at(next, who);
     }
 
     /// The heads are those up to which this connection has been sent everything.
