@@ -19,6 +19,7 @@ use enfilade_node::Partial;
 use enfilade_proto::{Codec, Error, ErrorCode, Guest, Hello, Seq, ServerMessage, TraceParent};
 use enfilade_testbed::Postgres;
 use enfilade_testbed::nats::NatsServer;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -43,6 +44,17 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
         .init();
     log
 });
+
+/// What this process counts.
+static METRICS: LazyLock<PrometheusHandle> =
+    LazyLock::new(|| PrometheusBuilder::new().install_recorder().unwrap());
+
+/// How often something was measured.
+fn measured(histogram: &str) -> u64 {
+    let text = METRICS.render();
+    let count = text.lines().find_map(|line| line.strip_prefix(&format!("{histogram}_count ")));
+    count.map_or(0, |count| count.parse().unwrap())
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -156,6 +168,7 @@ struct TestCluster {
 impl TestCluster {
     async fn start() -> Self {
         LazyLock::force(&LOG);
+        LazyLock::force(&METRICS);
         let (collector, address) = Collector::start().await;
         let nats = NatsServer::start().await.unwrap();
         let database_url = Postgres::shared().unwrap().create_database().unwrap();
@@ -221,6 +234,11 @@ async fn an_op_is_one_trace_from_its_edge_over_its_owner_to_all_who_see_it() {
     for client in [&mut ada, &mut bob, &mut carol] {
         client.ops_through(Seq(0), Seq(2)).await;
     }
+    let seen = || measured("enfilade_op_visible_seconds") >= 2 && measured("enfilade_op_ack_seconds") >= 2;
+    cluster
+        .collector
+        .until("both ops were measured, until they were answered and until they were seen", |_| seen())
+        .await;
     cluster.collector.until("ten steps", |collector| collector.of(&trace).len() >= 10).await;
 
     let spans = cluster.collector.of(&trace);

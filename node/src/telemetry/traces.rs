@@ -64,9 +64,11 @@ fn log(span: &SpanRecord) {
     let (trace_id, span_id) = (context.trace, context.span);
     let took_us = ended.duration_since(*began).unwrap_or_default().as_micros() as u64;
     let parent = parent.map(|parent| parent.to_string());
+    let facts: Vec<String> = facts.iter().map(|(name, fact)| format!("{name}={fact}")).collect();
+    let facts = facts.join(" ");
     tracing::info!(
         target: "enfilade::trace",
-        %trace_id, %span_id, parent, step = name, took_us, failure = failure.as_deref(), ?facts,
+        %trace_id, %span_id, parent, step = name, took_us, failure = failure.as_deref(), facts,
         "a step of an op's way"
     );
 }
