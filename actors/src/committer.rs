@@ -139,7 +139,7 @@ async fn commit(
     let end = match &result {
         Ok(_) if ops == 0 => End::Asked,
         Ok(_) => End::Wrote,
-        Err(_) => End::Failed,
+        Err(_) => End::Failed { asked: ops == 0 },
     };
     match result {
         Ok(outcomes) => {

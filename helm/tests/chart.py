@@ -43,6 +43,16 @@ VARIANTS = {
         "nodes.extraVolumeMounts[0].name=v", "nodes.extraVolumeMounts[0].mountPath=/v", "commonLabels.team=drawing", "commonAnnotations.owner=me", "nodes.podLabels.a=b",
         "nodes.podAnnotations.c=d", "nodes.priorityClassName=high", "nodes.nodeSelector.disk=fast", "image.pullSecrets[0].name=registry",
     )),
+    "authorities of one's own and a pool of nodes": ((), (
+        "database.existingSecret.name=d", "database.tls.existingSecret=postgres-ca", "nats.urlSecret.existingSecret=n", "podDeletionCost.enabled=true",
+        "nodes.tolerations[0].key=pool", "nodes.tolerations[0].operator=Exists", "nodes.nodeSelector.pool=rooms", "nodes.priorityClassName=high",
+    )),
+    "NATS on a pool of nodes": ((), (*CLUSTER, "nats.networkPolicy=false", "nats.tolerations[0].operator=Exists", "nats.nodeSelector.pool=bus", "nats.pullSecrets[0].name=registry")),
+    "split roles, both autoscaled by KEDA": ((), (*CLUSTER, "splitRoles=true", "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090", "hosts.autoscaling.cpuPercent=70")),
+    "CloudNativePG that recovers": ((), (
+        "database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init", "database.cloudNativePg.spec.bootstrap.recovery.source=before",
+        "database.cloudNativePg.spec.externalClusters[0].name=before",
+    )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),

@@ -256,6 +256,32 @@ class Values(unittest.TestCase):
         self.assertEqual([it["name"] for it in container(host)["ports"]], ["admin"])
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["selector"]["app.kubernetes.io/component"], "edge")
 
+    def test_what_migrates_trusts_the_databases_authority_and_runs_where_nodes_do(self):
+        objects = variant("authorities of one's own and a pool of nodes")
+        specs = {it["metadata"]["name"]: spec for it, _, spec in pods(objects)}
+        self.assertEqual(set(specs), {"r-enfilade-node", "r-enfilade-migrate", "r-enfilade-test", "r-enfilade-deletion-cost"})
+        for name, spec in specs.items():
+            self.assertEqual((spec["nodeSelector"], spec["priorityClassName"], len(spec["tolerations"])), ({"pool": "rooms"}, "high", 1), name)
+        for name in ("r-enfilade-node", "r-enfilade-migrate"):
+            volume = next(it for it in specs[name]["volumes"] if it["name"] == "postgres")
+            self.assertEqual(volume["secret"]["secretName"], "postgres-ca")
+            mounts = specs[name]["containers"][0]["volumeMounts"]
+            self.assertIn({"name": "postgres", "mountPath": "/secrets/postgres", "readOnly": True}, mounts)
+        self.assertEqual(environment(objects, specs["r-enfilade-node"])["ENFILADE_NATS_URL"], "@/secrets/nats-url/url")
+        self.assertNotIn("ENFILADE_NATS_URL", one(objects, "ConfigMap", "r-enfilade")["data"])
+        self.assertNotIn("nats-url", yaml.dump(specs["r-enfilade-migrate"]))
+
+    def test_a_cluster_of_postgres_begins_in_one_way(self):
+        self.assertEqual(list(one(variant("CloudNativePG"), "Cluster")["spec"]["bootstrap"]), ["initdb"])
+        self.assertEqual(list(one(variant("CloudNativePG that recovers"), "Cluster")["spec"]["bootstrap"]), ["recovery"])
+
+    def test_only_what_prometheus_tells_has_a_fallback(self):
+        """KEDA refuses one beside nothing but CPU."""
+        edge, host = (one(variant("split roles, both autoscaled by KEDA"), "ScaledObject", f"r-enfilade-{role}")["spec"] for role in ("edge", "host"))
+        self.assertIn("fallback", edge)
+        self.assertNotIn("fallback", host)
+        self.assertEqual([it["type"] for it in host["triggers"]], ["cpu"])
+
     def test_the_emptiest_pod_goes_first_where_that_is_wanted(self):
         objects = variant("the emptiest goes first")
         name = "r-enfilade-deletion-cost"
@@ -313,11 +339,10 @@ class Values(unittest.TestCase):
         self.assertEqual(of(objects, "Job"), [])
         self.assertNotIn("initContainers", node(objects)[0][2])
 
-    def test_the_policy_of_hooks_is_there_before_the_hooks(self):
-        policy = one(variant("cluster"), "NetworkPolicy", "r-enfilade-others")
-        weight = int(policy["metadata"]["annotations"]["helm.sh/hook-weight"])
-        job = one(variant("cluster"), "Job")
-        self.assertLess(weight, int(job["metadata"]["annotations"]["helm.sh/hook-weight"]))
+    def test_no_policy_stays_behind(self):
+        """A hook is not the release's: it would go on when the release is gone, or the policies are turned off."""
+        for policy in of(variant("cluster"), "NetworkPolicy"):
+            self.assertNotIn("annotations", policy["metadata"])
 
     def test_the_policy_names_the_paths_that_exist(self):
         policy = one(variant("cluster"), "NetworkPolicy", "r-enfilade-nodes")["spec"]

@@ -128,6 +128,13 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.* is for mode cluster", "nats.url=nats://n:4222", values=(SINGLE,))
         self.refused("splitRoles is for mode cluster", "splitRoles=true", values=(SINGLE,))
 
+    def test_no_password_is_in_plain_sight(self):
+        self.refused("nats.urlSecret", "database.existingSecret.name=d", "nats.url=nats://user:secret@nats:4222")
+        self.refused("leave nats.url empty", *CLUSTER, "nats.urlSecret.existingSecret=n")
+
+    def test_hosts_scale_on_something(self):
+        self.refused("hosts have no connections", *CLUSTER, "splitRoles=true", "hosts.autoscaling.enabled=true", "hosts.autoscaling.cpuPercent=0")
+
     def test_roles_are_set_apart_where_they_are_split(self):
         self.refused("set splitRoles, or use nodes", *CLUSTER, "edges.replicas=9")
 

@@ -125,7 +125,7 @@ enum Direction {
     },
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Settings {
     /// A TOML file with settings
     #[arg(long, env = "ENFILADE_CONFIG")]

@@ -41,6 +41,8 @@ use crate::sessions::ClusterSessions;
 use crate::telemetry::{Collector, CollectorSettings, InvalidCollector, Telemetry, Traces, Vitals};
 use crate::tls::{Tls, TlsError};
 
+/// How long stopping may take, all in all. The chart's grace period counts on it (`enfilade.leavingSeconds`).
+const STOP: Duration = Duration::from_secs(13);
 /// How long a request may take, its body included.
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long a mirror outlives its last member on this edge.
@@ -267,6 +269,12 @@ impl Node {
 
     /// Stops without losing anything: no new work, what was begun is finished, everybody is told to come back later.
     pub async fn stop(self) {
+        if tokio::time::timeout(STOP, self.wind_up()).await.is_err() {
+            tracing::warn!("not everything ended in {} s; what was acknowledged is on disk", STOP.as_secs());
+        }
+    }
+
+    async fn wind_up(self) {
         self.ready.store(false, Ordering::Relaxed);
         self.stop_public.cancel();
         self.cluster.stop().await;

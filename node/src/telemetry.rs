@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 
 pub use self::collector::InvalidCollector;
 pub(crate) use self::collector::{Collector, CollectorSettings};
@@ -65,7 +64,7 @@ impl Telemetry {
 /// When the filter makes no sense.
 pub(crate) fn log(filter: &str, format: LogFormat) -> anyhow::Result<LogFilter> {
     let parsed =
-        EnvFilter::try_new(filter).with_context(|| format!("understand the log setting {filter:?}"))?;
+        log_filter::parse(filter).with_context(|| format!("understand the log setting {filter:?}"))?;
     let pretty = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,

@@ -149,7 +149,8 @@ impl Members {
     /// database stood still nobody could, and whoever gets through first must not bury the others.
     fn renewed(&mut self, now_ms: u64) -> bool {
         let before = std::mem::replace(&mut self.renewed_ms, now_ms);
-        if now_ms >= before + SMOOTH_MS {
+        // The clock may have been set back.
+        if now_ms >= before + SMOOTH_MS || now_ms < self.smooth_since_ms {
             self.smooth_since_ms = now_ms;
         }
         now_ms >= self.smooth_since_ms + SETTLED_MS

@@ -26,15 +26,18 @@ pub(super) enum End {
     Wrote,
     /// There was nothing to write: whether writing works is not known any better.
     Asked,
-    Failed,
+    Failed {
+        /// There was nothing to write: that nobody answered says nothing about writing.
+        asked: bool,
+    },
 }
 
 /// What one committer does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
     under_way: Option<Stopwatch>,
-    /// Since its last commit failed.
-    failed: Option<Stopwatch>,
+    /// Since its last commit failed, and whether that was only asked something.
+    failed: Option<(Stopwatch, bool)>,
 }
 
 impl Turn {
@@ -43,7 +46,7 @@ impl Turn {
         if lasts(self.under_way) > STUCK {
             Some(Trouble::Stuck)
         } else {
-            self.failed.filter(|failed| failed.elapsed() < RECENT).map(|_| Trouble::Failing)
+            self.failed.filter(|(failed, _)| failed.elapsed() < RECENT).map(|_| Trouble::Failing)
         }
     }
 }
@@ -66,8 +69,12 @@ impl Progress {
             turn.under_way = None;
             match end {
                 End::Wrote => turn.failed = None,
-                End::Asked => {}
-                End::Failed => turn.failed = Some(Stopwatch::start()),
+                End::Asked => turn.failed = turn.failed.filter(|(_, asked)| !asked),
+                End::Failed { asked } => {
+                    // That writing failed is still so when asking fails, too.
+                    let asked = asked && turn.failed.is_none_or(|(_, asked)| asked);
+                    turn.failed = Some((Stopwatch::start(), asked));
+                }
             }
         });
     }
@@ -98,6 +105,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_answer_is_enough_where_only_a_question_failed() {
+        let progress = Progress::of(1);
+        progress.ends(0, End::Failed { asked: true });
+        assert_eq!(progress.trouble(), Some(Trouble::Failing));
+        progress.ends(0, End::Asked);
+        assert_eq!(progress.trouble(), None);
+        progress.ends(0, End::Failed { asked: false });
+        progress.ends(0, End::Failed { asked: true });
+        progress.ends(0, End::Asked);
+        assert_eq!(progress.trouble(), Some(Trouble::Failing), "whether it writes is not known");
+    }
+
+    #[test]
     fn one_committer_in_trouble_is_trouble_until_its_next_success() {
         let progress = Progress::of(2);
         assert_eq!(progress.trouble(), None);
@@ -105,7 +125,7 @@ mod tests {
         progress.begins(1);
         assert_eq!(progress.trouble(), None, "it takes its time");
         progress.ends(0, End::Wrote);
-        progress.ends(1, End::Failed);
+        progress.ends(1, End::Failed { asked: false });
         assert_eq!(progress.trouble(), Some(Trouble::Failing));
         progress.begins(1);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "nobody knows better yet");

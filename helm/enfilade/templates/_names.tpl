@@ -134,7 +134,13 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- $secrets := list -}}
 {{- if eq $v.mode "cluster" -}}
 {{- $database := include "enfilade.databaseSecret" . | fromYaml -}}
-{{- $secrets = append $secrets (dict "name" "database" "secret" $database.name "key" $database.key "setting" "ENFILADE_DATABASE_URL" "mark" "@") -}}
+{{- $secrets = append $secrets (dict "name" "database" "secret" $database.name "key" $database.key "setting" "ENFILADE_DATABASE_URL" "mark" "@" "migrates" true) -}}
+{{- with $v.database.tls -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "postgres" "secret" .existingSecret "key" .key "setting" "" "mark" "" "migrates" true) }}{{ end -}}
+{{- end -}}
+{{- with $v.nats.urlSecret -}}
+{{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-url" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_URL" "mark" "@") }}{{ end -}}
+{{- end -}}
 {{- with $v.nats.credentials -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-credentials" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_CREDENTIALS" "mark" "") }}{{ end -}}
 {{- end -}}
@@ -157,4 +163,13 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "otlp-headers" "secret" .existingSecret "key" .key "setting" "ENFILADE_OTLP_HEADERS" "mark" "@") }}{{ end -}}
 {{- end -}}
 {{- $secrets | toJson -}}
+{{- end -}}
+
+{{/* Those of the secrets that a migration needs. */}}
+{{- define "enfilade.migrationSecrets" -}}
+{{- $needed := list -}}
+{{- range include "enfilade.secrets" . | fromJsonArray -}}
+{{- if .migrates }}{{ $needed = append $needed . }}{{ end -}}
+{{- end -}}
+{{- $needed | toJson -}}
 {{- end -}}

@@ -19,8 +19,25 @@ capabilities:
 {{/* How a container reads secrets: (list of them). */}}
 {{- define "enfilade.secretEnv" -}}
 {{- range . }}
+{{- if .setting }}
 - name: {{ .setting }}
   value: {{ printf "%s/secrets/%s/%s" .mark .name .key | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where pods of the release run that are not nodes: where nodes do. */}}
+{{- define "enfilade.scheduling" -}}
+{{- with .Values.nodes.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodes.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodes.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -45,19 +62,19 @@ capabilities:
 
 {{/* The container that migrates. */}}
 {{- define "enfilade.migrate" -}}
-{{- $database := list (include "enfilade.secrets" . | fromJsonArray | first) -}}
+{{- $secrets := include "enfilade.migrationSecrets" . | fromJsonArray -}}
 - name: migrate
   image: {{ include "enfilade.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   args: [migrate, up]
   env:
-    {{- include "enfilade.secretEnv" $database | nindent 4 }}
+    {{- include "enfilade.secretEnv" $secrets | nindent 4 }}
   resources:
     {{- toYaml .Values.migrations.resources | nindent 4 }}
   securityContext:
     {{- include "enfilade.containerSecurity" . | nindent 4 }}
   volumeMounts:
-    {{- include "enfilade.secretMounts" $database | nindent 4 }}
+    {{- include "enfilade.secretMounts" $secrets | nindent 4 }}
 {{- end -}}
 
 {{/* A pod of nodes: (dict "root" $ "group" …). */}}

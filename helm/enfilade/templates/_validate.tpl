@@ -15,8 +15,14 @@
 {{- else if gt (int $sources) 1 -}}
 {{- $wrong = append $wrong "the database has more than one source: choose one of database.existingSecret.name, database.externalSecret.enabled and database.cloudNativePg.enabled." -}}
 {{- end -}}
-{{- if and (not $v.nats.enabled) (not $v.nats.url) -}}
-{{- $wrong = append $wrong "mode cluster needs NATS: set nats.url to one that is there, or nats.enabled to install one with the release." -}}
+{{- if not (or $v.nats.enabled $v.nats.url $v.nats.urlSecret.existingSecret) -}}
+{{- $wrong = append $wrong "mode cluster needs NATS: set nats.url (or nats.urlSecret) to one that is there, or nats.enabled to install one with the release." -}}
+{{- end -}}
+{{- if and $v.nats.urlSecret.existingSecret (or $v.nats.enabled $v.nats.url) -}}
+{{- $wrong = append $wrong "nats.urlSecret has the URL in a Secret: leave nats.url empty and nats.enabled off." -}}
+{{- end -}}
+{{- if regexMatch "//[^/]*@" $v.nats.url -}}
+{{- $wrong = append $wrong "nats.url has a name or a password in it, which everybody would see: put the URL into a Secret and name that in nats.urlSecret." -}}
 {{- end -}}
 {{- if and $v.nats.enabled $v.nats.url -}}
 {{- $wrong = append $wrong "nats.enabled installs a NATS and nats.url names another: choose one." -}}
@@ -46,6 +52,9 @@
 {{- end -}}
 {{- if and $group.edge (or $n.autoscaling.enabled $n.keda.enabled) (ge (int $n.autoscaling.connectionsPerNode) (int $v.settings.maxConnections)) -}}
 {{- $wrong = append $wrong (printf "%ss: autoscaling.connectionsPerNode (%d) has to be less than settings.maxConnections (%d), or nodes are full before others come." $group.name (int $n.autoscaling.connectionsPerNode) (int $v.settings.maxConnections)) -}}
+{{- end -}}
+{{- if and (not $group.edge) (or $n.autoscaling.enabled $n.keda.enabled) (not $n.autoscaling.cpuPercent) -}}
+{{- $wrong = append $wrong "hosts: autoscaling.cpuPercent is 0, but hosts have no connections to be scaled on: set it, or hosts.replicas with autoscaling and keda off." -}}
 {{- end -}}
 {{- $fewest := ternary (int $n.autoscaling.minReplicas) (int $n.replicas) (or $n.autoscaling.enabled $n.keda.enabled) -}}
 {{- if and $n.podDisruptionBudget.enabled (ge (int $n.podDisruptionBudget.maxUnavailable) $fewest) (gt $fewest 1) -}}

@@ -1,7 +1,8 @@
 //! `enfilade backup`, `restore` and `after-restore`: from the database into a file, back, and what is to be done once it is back.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -47,7 +48,7 @@ impl Backup {
 #[derive(Args)]
 #[group(id = "from_copy")]
 pub(super) struct Restore {
-    /// The backup
+    /// The backup; - for standard input
     #[arg(long)]
     from: PathBuf,
     /// Replace the database that is there. It is set aside, not deleted
@@ -60,15 +61,31 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<()> {
-        let from = || self.from.display().to_string();
+        if self.from.as_os_str() != "-" {
+            return self.restore(settings, &self.from).await;
+        }
+        let database = sqlite(settings.clone())?;
+        super::make_folder_of(&database)?;
+        let received = database.with_added_extension("receiving");
+        let took = receive(&received);
+        let restored = match took {
+            Ok(()) => self.restore(settings, &received).await,
+            Err(error) => Err(error),
+        };
+        let _ = std::fs::remove_file(&received);
+        restored
+    }
+
+    async fn restore(&self, settings: Settings, backup: &Path) -> anyhow::Result<()> {
+        let from = || backup.display().to_string();
         if self.dry_run {
-            let manifest = backup::check(&self.from).await.with_context(from)?;
-            println!("{} is whole: {manifest}", self.from.display());
+            let manifest = backup::check(backup).await.with_context(from)?;
+            println!("{} is whole: {manifest}", backup.display());
             return Ok(());
         }
         let database = sqlite(settings)?;
         super::make_folder_of(&database)?;
-        let restored = backup::restore(&self.from, &database, self.force).await.with_context(from)?;
+        let restored = backup::restore(backup, &database, self.force).await.with_context(from)?;
         println!("{} is restored: {}", database.display(), restored.manifest);
         if let Some(aside) = restored.aside {
             println!("what was there before is {}", aside.display());
@@ -76,6 +93,18 @@ impl Restore {
         println!("{}", told(restored.epoch));
         Ok(())
     }
+}
+
+/// Takes a backup in from standard input.
+fn receive(file: &Path) -> anyhow::Result<()> {
+    if io::stdin().is_terminal() {
+        bail!("a backup is no text: send it in from a file, as in `enfilade restore --from - < FILE`");
+    }
+    let mut options = OpenOptions::new();
+    // Whoever has a backup can sign tokens: nobody else reads it.
+    let mut kept = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    io::copy(&mut io::stdin().lock(), &mut kept).context("read from standard input")?;
+    Ok(kept.sync_all()?)
 }
 
 pub(super) async fn after(settings: Settings) -> anyhow::Result<()> {

@@ -183,8 +183,11 @@ impl DeletionCost {
             };
             if let Some(cost) = new_cost(pod.cost, connections) {
                 let set = tokio::time::timeout(PATIENCE, api.set_cost(&pod.name, cost)).await;
-                set.context("the API does not answer")??;
-                tracing::info!(pod = pod.name, cost, "annotated");
+                match set.context("the API does not answer")? {
+                    Ok(()) => tracing::info!(pod = pod.name, cost, "annotated"),
+                    // It may be gone by now; the others are not.
+                    Err(error) => tracing::warn!(pod = pod.name, "keeps its cost: {error:#}"),
+                }
             }
         }
         Ok(())

@@ -4,9 +4,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::reload;
 
 type Reload = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// What operators changed is logged whatever else is.
+const AUDIT: &str = "enfilade::audit=warn";
+
+/// # Errors
+/// When it makes no sense.
+pub(super) fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    Ok(EnvFilter::try_new(filter)?.add_directive(AUDIT.parse()?))
+}
 
 /// The filter of the log, and how to change it.
 #[derive(Clone)]
@@ -31,7 +41,7 @@ impl LogFilter {
     /// # Errors
     /// When the filter makes no sense; then everything is logged as before.
     pub(crate) fn set(&self, filter: &str) -> Result<(), String> {
-        let parsed = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        let parsed = parse(filter).map_err(|error| error.to_string())?;
         let mut said = self.lock();
         (self.reload)(parsed).map_err(|error| error.to_string())?;
         filter.clone_into(&mut said);

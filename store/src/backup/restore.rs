@@ -48,6 +48,9 @@ pub async fn restore(backup: &Path, database: &Path, replace: bool) -> Result<Re
     if placed.is_err() {
         // It would only be in the way; that it cannot be removed is not what went wrong.
         let _ = fs::remove_file(&fresh);
+        for part in PARTS {
+            let _ = fs::remove_file(beside(&fresh, part));
+        }
     }
     placed
 }
@@ -60,9 +63,12 @@ async fn finish(database: &Path) -> Result<Epoch, BackupError> {
         connected => connected?,
     };
     let highest = era::highest(&mut connection).await.unwrap_or(Epoch(0));
-    // Whoever closes the last connection moves the log.
+    let moved = sqlite::move_log_in(&mut connection).await;
     sqlite::close(connection).await;
-    Ok(highest)
+    match moved {
+        Ok(()) | Err(StoreError::Corrupt(_)) => Ok(highest),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The database of a backup, ready to be used.
@@ -80,11 +86,14 @@ async fn prepare(
     let mut connection = sqlite::connect(fresh).await?;
     let prepared = async {
         migrate::up_to_newest(&mut connection).await?;
-        era::begin(&mut connection, former).await
+        let epoch = era::begin(&mut connection, former).await?;
+        // Only the file itself is put in place. Without the new era clients would be told that they missed nothing.
+        sqlite::move_log_in(&mut connection).await?;
+        Ok::<_, BackupError>(epoch)
     };
     let epoch = prepared.await;
     sqlite::close(connection).await;
-    Ok(epoch?)
+    epoch
 }
 
 /// Gives a database another name beside its own, in which the time is that of the restore. Its write-ahead log, if it could not be

@@ -113,10 +113,9 @@ async fn enter(connection: &mut Connection, node: &NewNode, lease: Duration) -> 
     raise_version(connection).await
 }
 
-/// Renews the lease of a node that has nothing new to say, in one statement that does not wait for the disk: should the
-/// database crash, every lease runs anew. None if nothing was renewed.
-/// Waits for the disk although a lease need not survive the server: whoever renews while the disk stands still would bury those who wait
-/// for a lock that a commit holds.
+/// Renews the lease of a node that has nothing new to say, in one statement. None if nothing was renewed. It waits for the disk,
+/// although a lease need not survive the server: whoever renews while the disk stands still would bury those who wait for a lock
+/// that a commit holds.
 async fn renew(
     connection: &mut Connection,
     node: Incarnation,

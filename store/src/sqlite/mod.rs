@@ -165,6 +165,19 @@ pub(crate) async fn close(connection: SqliteConnection) {
     }
 }
 
+/// Moves the write-ahead log into the database, so that its one file has everything and may get another name. Closing would try that,
+/// too, but tells nobody that it failed.
+///
+/// # Errors
+/// `InUse` while somebody else has it open; as changes fail otherwise.
+pub(crate) async fn move_log_in(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(connection)
+        .await
+        .map_err(change_failed)?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::InUse) }
+}
+
 /// The size of a page of a new database, SQLite's default. `max_bytes` is counted in it.
 const PAGE_BYTES: u32 = 4_096;
 

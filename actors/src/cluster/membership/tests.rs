@@ -68,6 +68,10 @@ fn who_could_not_renew_either_does_not_judge() {
     assert!(!members.renewed(again + 1_000));
     assert!(!members.renewed(again + 2_000));
     assert!(members.renewed(again + 3_000));
+    assert!(!members.renewed(again - 60_000), "the clock was set back by a minute");
+    assert!(!members.renewed(again - 59_000));
+    assert!(!members.renewed(again - 58_000));
+    assert!(members.renewed(again - 57_000), "and nobody waits for a minute");
 }
 
 #[test]

@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+        // What is larger than 128 bytes has 160 in the allocator.
+        assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
         assert!(size_of::<Joined>() <= 48, "{}", size_of::<Joined>());
     }
 }
