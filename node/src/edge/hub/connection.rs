@@ -85,8 +85,8 @@ pub(super) struct Joined {
     /// The link with which it entered, to be looked at again when access changes.
     pub(super) link: Option<LinkHash>,
     pub(super) seat: SeatId,
-    /// When it last drew a stroke, in seconds on the hub's clock. If the connection is lost, the room closes what it began.
-    pub(super) drew_s: Option<NonZeroU32>,
+    /// Whether it began strokes, which the room closes if the connection is lost.
+    pub(super) drew: bool,
     /// Whether it waits for a reset, and is sent nothing else of the room.
     pub(super) resetting: bool,
 }
@@ -117,6 +117,8 @@ pub(crate) struct Connection {
     pub(super) expires_ms: u64,
     pub(super) ping_at_ms: u64,
     pub(super) age: Age,
+    /// When it last drew a stroke, in seconds on the hub's clock.
+    pub(super) drew_s: Option<NonZeroU32>,
     /// How long the last answer to a ping took, if there was one.
     round_trip_ms: Option<NonZeroU16>,
     /// A ping has no answer yet.
@@ -146,6 +148,7 @@ impl Connection {
             expires_ms: u64::MAX,
             ping_at_ms: 0,
             age,
+            drew_s: None,
             round_trip_ms: None,
             pinged: false,
             _slot: slot,
@@ -253,12 +256,9 @@ impl Connection {
     pub(super) fn drew(&mut self, room: RoomId, key: &str) {
         let now_s = NonZeroU32::new(seconds(self.line.heard_ms.get()).max(1));
         if let Some(joined) = self.joined_mut(room).filter(|joined| joined.room.owner_hears(key)) {
-            joined.drew_s = now_s;
+            joined.drew = true;
+            self.drew_s = now_s;
         }
-    }
-
-    pub(super) fn drew_s(&self) -> Option<NonZeroU32> {
-        self.rooms.iter().filter_map(|joined| joined.drew_s).max()
     }
 
     /// The answer to a ping. What was not asked for says nothing.

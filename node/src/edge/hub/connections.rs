@@ -182,7 +182,7 @@ impl Hub {
         let (elsewhere, most_s) = (self.ends.cluster.has_other_edges(), self.ends.connection_age_s);
         let Some(connection) = self.connection(who) else { return true };
         let busy = connection.in_flight > 0 || connection.out.is_blocked();
-        let sight = Sight { busy, drew_s: connection.drew_s(), elsewhere };
+        let sight = Sight { busy, drew_s: connection.drew_s, elsewhere };
         match connection.age.look(now_ms, sight, most_s) {
             Due::Nothing => false,
             Due::Tell => {

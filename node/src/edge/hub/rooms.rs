@@ -52,7 +52,7 @@ impl Hub {
             None => {
                 let seat = seats.sit(connection.line.clone(), who.key, connection.codec());
                 let link = visitor.link;
-                connection.enter(Joined { room, role, link, seat, drew_s: None, resetting: false });
+                connection.enter(Joined { room, role, link, seat, drew: false, resetting: false });
             }
         }
         self.begin_at(who, id, &frames, cursor);
@@ -121,7 +121,7 @@ impl Hub {
         if pending.iter().any(|signal| signal.client == client) {
             self.send_signals_at_once(room);
         }
-        if let Some(writer) = writer.filter(|_| joined.drew_s.is_some()) {
+        if let Some(writer) = writer.filter(|_| joined.drew) {
             self.ends.cluster.notify(room, Notice::WriterGone { writer, left });
         }
         joined.room.leave(index, came);
