@@ -44,7 +44,7 @@ cluster-status: ## Say what runs where, and who owns what
 
 .PHONY: seed
 seed: web ## Fill the database with people and boards to try things with (password: seed-password)
-	$(CARGO) run --release --quiet -p enfilade-node --bin enfilade -- seed --password "$${ENFILADE_SEED_PASSWORD:-seed-password}"
+	ENFILADE_SEED_PASSWORD="$${ENFILADE_SEED_PASSWORD:-seed-password}" $(CARGO) run --release --quiet -p enfilade-node --bin enfilade -- seed
 
 .PHONY: web
 web: web/app/dist/index.html ## Build the page
@@ -151,7 +151,7 @@ faults: web servers prometheus ## Break a cluster in every way while people draw
 	target/release/enfilade-faults all --report docs/faults.md $(ARGS)
 
 .PHONY: faults-short
-faults-short: build servers ## The faults that matter most, in a few minutes
+faults-short: build servers previous prometheus ## The faults that matter most, in a few minutes
 	target/debug/enfilade-faults run --short --patience 5 $(ARGS)
 
 # It judges the chart's alerts while something is broken.

@@ -49,6 +49,8 @@ fn node(incarnation: Incarnation) -> NewNode {
 struct Fixed {
     far_gone: AtomicBool,
     version: AtomicUsize,
+    /// From now on nothing is answered.
+    silent: AtomicBool,
 }
 
 #[async_trait]
@@ -58,6 +60,9 @@ impl Ownership for Fixed {
     }
 
     async fn renew(&self, _: Incarnation, _: Renewal, _: Duration) -> Result<Option<Renewed>, StoreError> {
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let version = self.version.load(Ordering::SeqCst) as u64;
         Ok(Some(Renewed { version, expired: Vec::new() }))
     }
@@ -320,4 +325,13 @@ async fn a_node_that_died_takes_its_devices_with_it() {
         assert!(Instant::now() < deadline, "a ghost");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_database_says_nothing_stops_trying_to_leave_in_time() {
+    let two = Two::start().await;
+    two.ownership.silent.store(true, Ordering::SeqCst);
+    let leaving = two.owner.drain(Duration::from_millis(100));
+    let left = tokio::time::timeout(Duration::from_secs(20), leaving).await.unwrap();
+    assert!(!left, "nobody took them");
 }

@@ -68,6 +68,10 @@ pub(crate) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
+/// Where it is logged what operators do.
+const AUDIT: &str = "enfilade::audit";
+const PROFILES: &str = "/admin/profile/";
+
 /// Lets operators through, and notes what they do.
 async fn only_operators(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
@@ -88,17 +92,18 @@ async fn only_operators(State(admin): State<Admin>, request: Request, next: Next
             "Authorization: Bearer, with the admin_token",
         ))
     };
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = match refusal {
         None => next.run(request).await,
         Some((status, code, message)) => {
             (status, Json(json!({ "code": code, "message": message }))).into_response()
         }
     };
-    // What only looks changes nothing.
-    if method != Method::GET || refusal.is_some() {
+    // What only looks changes nothing; but a profile slows the node down, and tells more of it than figures do.
+    if method != Method::GET || uri.path().starts_with(PROFILES) || refusal.is_some() {
         let peer = peer.map(|peer| peer.to_string());
-        tracing::warn!(target: "enfilade::audit", %method, path, peer, status = response.status().as_u16(), "an operator's request");
+        let status = response.status().as_u16();
+        tracing::warn!(target: AUDIT, %method, path = uri.path(), query = uri.query(), peer, status, "an operator's request");
     }
     response
 }
@@ -204,6 +209,8 @@ async fn change_telemetry(State(admin): State<Admin>, body: Result<Json<Told>, J
     if let (Some(one_in), Some(edge)) = (wanted.trace_one_in, &admin.edge) {
         edge.sampling().set(one_in);
     }
+    let Told { log, trace_one_in, heap_profile } = wanted;
+    tracing::warn!(target: AUDIT, log, trace_one_in, heap_profile, "what the node tells of itself is changed");
     telemetry(State(admin)).await.into_response()
 }
 

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::config::{Config, LogFormat, Partial};
+use crate::files;
 use crate::node::Node;
 use crate::secret;
 use crate::telemetry::{self, Telemetry};
@@ -156,6 +157,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Arguments that are secrets, with the variables for them.
+const SECRETS: [(&str, &str); 3] = [
+    ("admin_token", "ENFILADE_ADMIN_TOKEN"),
+    ("otlp_headers", "ENFILADE_OTLP_HEADERS"),
+    ("password", "ENFILADE_SEED_PASSWORD"),
+];
+/// The same of arguments that are addresses, in which there may be a password.
+const ADDRESSES: [(&str, &str); 2] =
+    [("database_url", "ENFILADE_DATABASE_URL"), ("nats_url", "ENFILADE_NATS_URL")];
+
 /// Everybody on a machine sees the flags of its processes.
 fn refuse_secrets_in_flags(matches: &ArgMatches) -> anyhow::Result<()> {
     let flag = |name: &str| -> Option<String> {
@@ -164,11 +175,11 @@ fn refuse_secrets_in_flags(matches: &ArgMatches) -> anyhow::Result<()> {
         let value = given.then(|| matches.get_raw(name)).flatten()?.next()?;
         Some(value.to_string_lossy().into_owned())
     };
-    let token = flag("admin_token").filter(|token| secret::is_said(token)).map(|_| "admin_token");
-    let has_password = |name: &&str| flag(name).is_some_and(|url| secret::without_passwords(&url) != url);
-    let url = || ["database_url", "nats_url"].into_iter().find(has_password);
-    if let Some(name) = token.or_else(url) {
-        let variable = format!("ENFILADE_{}", name.to_uppercase());
+    let is_secret = |name: &str| flag(name).is_some_and(|said| secret::is_said(&said));
+    let has_password = |name: &str| flag(name).is_some_and(|url| secret::without_passwords(&url) != url);
+    let mut secrets = SECRETS.into_iter().filter(|(name, _)| is_secret(name));
+    let mut addresses = ADDRESSES.into_iter().filter(|(name, _)| has_password(name));
+    if let Some((name, variable)) = secrets.next().or_else(|| addresses.next()) {
         anyhow::bail!(
             "{name}: a secret in a flag is seen by everybody on this machine; put it into {variable}, or into a file and say @FILE"
         );
@@ -179,7 +190,7 @@ fn refuse_secrets_in_flags(matches: &ArgMatches) -> anyhow::Result<()> {
 fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     match cli.command {
-        Command::Serve(settings) => runtime.block_on(serve(&settings.load()?.0)),
+        Command::Serve(settings) => runtime.block_on(serve(settings.load()?.0)),
         Command::Config(settings) => {
             let (config, file) = settings.load()?;
             let given = matches.subcommand_matches("config").unwrap_or(matches);
@@ -208,11 +219,12 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(config)?;
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&config)?;
+    let config = files::make_room(config);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
-        let node = Node::start(config, Some(telemetry.clone())).await?;
+        let node = Node::start(&config, Some(telemetry.clone())).await?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

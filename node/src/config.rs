@@ -78,6 +78,9 @@ settings! {
     drain_seconds: u64 = 20, "ENFILADE_DRAIN_SECONDS";
     /// The database, as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME; @FILE reads that from a file [default: enfilade.db in the data folder]
     database_url: String = String::new(), "ENFILADE_DATABASE_URL";
+    /// Whether the node brings the database's schema up to date before it serves; if not, it refuses one that is not
+    /// (`enfilade migrate up` does it) [default: true]
+    migrate_on_start: bool = true, "ENFILADE_MIGRATE_ON_START";
     /// A PEM file with the certificate (and its chain) with which `listen` speaks HTTPS and wss itself. A balancer in front does that cheaper.
     /// It may change while the node runs [default: none]
     tls_certificate: PathBuf = PathBuf::new(), "ENFILADE_TLS_CERTIFICATE";

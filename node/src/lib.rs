@@ -8,6 +8,7 @@ mod config;
 mod content;
 mod drain;
 mod edge;
+mod files;
 mod named;
 mod node;
 mod page;

@@ -184,9 +184,9 @@ impl Node {
                     tokio::spawn(server::serve(public, http, move |came| tls.welcome(came, take.clone())))
                 }
             });
-            tasks.push(tokio::spawn(stand(cluster.standing(), node.clone(), ready.clone())));
             edge = Some(node);
         }
+        tasks.push(tokio::spawn(stand(cluster.standing(), edge.clone(), ready.clone())));
         let drain = Arc::new(Drain {
             cluster: cluster.clone(),
             edge: edge.clone(),
@@ -447,8 +447,8 @@ fn node_label(config: &Config, me: Incarnation) -> String {
     if config.node_name.is_empty() { me.to_string()[..8].to_owned() } else { config.node_name.clone() }
 }
 
-/// While this node is cut off from the others, people are better served elsewhere.
-async fn stand(mut standing: watch::Receiver<Standing>, edge: Arc<EdgeNode>, ready: Arc<AtomicBool>) {
+/// While this node is cut off from the others, it is not ready, and people are better served elsewhere.
+async fn stand(mut standing: watch::Receiver<Standing>, edge: Option<Arc<EdgeNode>>, ready: Arc<AtomicBool>) {
     let mut cut_off = false;
     while standing.changed().await.is_ok() {
         let now = *standing.borrow_and_update() == Standing::CutOff;
@@ -456,7 +456,10 @@ async fn stand(mut standing: watch::Receiver<Standing>, edge: Arc<EdgeNode>, rea
             cut_off = now;
             ready.store(!cut_off, Ordering::Relaxed);
             if cut_off {
-                let told = edge.close_all(CloseCode::GoingAway).await;
+                let told = match &edge {
+                    Some(edge) => edge.close_all(CloseCode::GoingAway).await,
+                    None => 0,
+                };
                 tracing::warn!(connections = told, "this node is cut off from the others");
             }
         }
@@ -470,7 +473,7 @@ async fn open(config: &Config) -> Result<Store, StartError> {
     {
         std::fs::create_dir_all(folder).map_err(|e| StartError::DataDir(folder.display().to_string(), e))?;
     }
-    Ok(Store::open(&url, &OpenOptions { migrate: true, ..OpenOptions::default() }).await?)
+    Ok(Store::open(&url, &OpenOptions { migrate: config.migrate_on_start, ..OpenOptions::default() }).await?)
 }
 
 /// The store and the rooms without anybody to talk to, for commands that work on a database while no node does.

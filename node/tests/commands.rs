@@ -7,13 +7,19 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+fn command(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enfilade"));
+    command.args(arguments).env_clear().env("ENFILADE_DATA_DIR", folder.path());
+    command
+}
+
 fn enfilade(folder: &TempDir, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_enfilade"))
-        .args(arguments)
-        .env_clear()
-        .env("ENFILADE_DATA_DIR", folder.path())
-        .output()
-        .unwrap()
+    command(folder, arguments).output().unwrap()
+}
+
+fn seed(folder: &TempDir, what: &[&str]) -> Output {
+    let mut command = command(folder, &[&["seed"], what].concat());
+    command.env("ENFILADE_SEED_PASSWORD", "a good long password").output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -28,15 +34,28 @@ fn the_schema_goes_up_and_down_and_up_with_data_in_it() {
     assert!(said(&enfilade(&folder, &["migrate", "up"])).contains("applied"));
     let status = said(&enfilade(&folder, &["migrate", "status"]));
     assert!(!status.contains("pending"), "{status}");
-    let seed = ["seed", "--password", "a good long password", "--people", "2", "--boards", "2"];
+    let some = ["--people", "2", "--boards", "2"];
     for _ in 0..2 {
-        assert_eq!(said(&enfilade(&folder, &seed)), "2 people and 2 boards are there\n");
+        assert_eq!(said(&seed(&folder, &some)), "2 people and 2 boards are there\n");
     }
     assert!(said(&enfilade(&folder, &["migrate", "down", "--to", "0"])).contains("pending"));
     assert!(!said(&enfilade(&folder, &["migrate", "status"])).contains("applied"));
     assert!(said(&enfilade(&folder, &["migrate", "up", "--to", "1"])).contains("0001"));
     said(&enfilade(&folder, &["migrate", "up"]));
-    said(&enfilade(&folder, &seed));
+    said(&seed(&folder, &some));
+}
+
+#[test]
+fn a_node_that_is_not_to_migrate_refuses_a_schema_that_is_not_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    said(&enfilade(&folder, &["migrate", "up", "--to", "1"]));
+    let mut command =
+        command(&folder, &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let refused = command.env("ENFILADE_MIGRATE_ON_START", "false").output().unwrap();
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && error.contains("migrate up"), "{error}");
+    let status = said(&enfilade(&folder, &["migrate", "status"]));
+    assert!(status.contains("pending"), "nothing was changed: {status}");
 }
 
 #[test]
@@ -87,11 +106,14 @@ fn secrets_are_not_said_in_flags_and_not_printed() {
         ["--admin-token", "open sesame"],
         ["--database-url", "postgres://ada:lovelace@nowhere/x"],
         ["--nats-url", "nats://ada:lovelace@nowhere"],
+        ["--otlp-headers", "authorization=lovelace"],
     ] {
         let output = enfilade(&folder, &[&["config"][..], &flags].concat());
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && error.contains("a secret in a flag"), "{error}");
     }
+    let output = enfilade(&folder, &["seed", "--password", "lovelace"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("ENFILADE_SEED_PASSWORD"));
     let file = folder.path().join("url");
     std::fs::write(&file, "postgres://ada:lovelace@nowhere/x\n").unwrap();
     let shown = said(&enfilade(&folder, &["config", "--database-url", &format!("@{}", file.display())]));
@@ -114,7 +136,7 @@ fn secrets_are_not_said_in_flags_and_not_printed() {
 #[test]
 fn what_is_on_record_is_exported_whole() {
     let folder = tempfile::tempdir().unwrap();
-    enfilade(&folder, &["seed", "--boards", "2", "--password", "a long password"]);
+    said(&seed(&folder, &["--boards", "2"]));
     let exported = enfilade(&folder, &["export", "--all"]);
     assert!(exported.status.success(), "{}", said(&exported));
     let text = String::from_utf8(exported.stdout).unwrap();
@@ -139,7 +161,7 @@ fn what_is_on_record_is_exported_whole() {
 #[test]
 fn the_cluster_can_be_looked_at_without_a_node() {
     let folder = tempfile::tempdir().unwrap();
-    enfilade(&folder, &["seed", "--boards", "1", "--password", "a long password"]);
+    said(&seed(&folder, &["--boards", "1"]));
     let status = enfilade(&folder, &["cluster", "status"]);
     assert!(
         said(&status).contains("4096 shards belong to dead nodes, 0 never had an owner"),

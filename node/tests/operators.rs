@@ -17,6 +17,11 @@ use tokio::net::TcpStream;
 const TOKEN: &str = "open sesame";
 
 async fn start(folder: &TempDir, flags: &[&str]) -> Node {
+    start_in(folder, flags, &[]).await
+}
+
+/// The same by way of another program.
+async fn start_in(folder: &TempDir, flags: &[&str], wrapper: &[&str]) -> Node {
     let [listen, admin] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::free().unwrap())));
     let settings = NodeSettings {
         name: "node".to_owned(),
@@ -25,7 +30,7 @@ async fn start(folder: &TempDir, flags: &[&str]) -> Node {
         data: folder.path().join("data"),
         cluster: None,
         trusted_proxies: String::new(),
-        wrapper: Vec::new(),
+        wrapper: wrapper.iter().map(Into::into).collect(),
         flags: flags.iter().map(Into::into).collect(),
     };
     let mut node = Node::new(Path::new(env!("CARGO_BIN_EXE_enfilade")), folder.path(), settings);
@@ -166,6 +171,20 @@ async fn operators_know_the_token_and_others_are_refused() {
 }
 
 #[tokio::test]
+async fn a_node_takes_the_files_that_it_may_have_and_lets_in_no_more_people_than_they_are_enough_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = ["bash", "-c", "ulimit -Sn 100 && ulimit -Hn 1000 && exec \"$@\"", "runtime"];
+    let mut node = start_in(&folder, &[], &runtime).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.process().unwrap().pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["1000", "1000"]);
+    let (_, metrics) = ask(node.settings.admin, "GET", "/metrics", None).await;
+    assert!(metrics.lines().any(|line| line == "enfilade_connections_limit 750"), "{metrics}");
+    let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
+    assert!(log.contains("\"open_files\":1000") && log.contains("\"wanted\":16384"), "{log}");
+}
+
+#[tokio::test]
 async fn without_a_token_this_machine_is_an_operator() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(&folder, &[]).await;
@@ -191,6 +210,10 @@ async fn what_is_logged_and_traced_changes_while_the_node_runs() {
     }
     let (_, text) = ask(admin, "GET", "/admin/telemetry", None).await;
     assert_eq!(told(text)["log"], "enfilade_node=debug,warn");
+    let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
+    let audited =
+        |what: &str| log.lines().any(|line| line.contains("enfilade::audit") && line.contains(what));
+    assert!(audited("\"log\":\"enfilade_node=debug,warn\"") && audited("\"trace_one_in\":1"), "{log}");
 }
 
 /// The body of an answer that came in one piece.

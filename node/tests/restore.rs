@@ -19,7 +19,8 @@ const PASSWORD: &str = "a good long password";
 
 fn enfilade(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enfilade"));
-    command.args(arguments).env_clear().env("ENFILADE_DATA_DIR", folder).output().unwrap()
+    command.args(arguments).env_clear().env("ENFILADE_DATA_DIR", folder);
+    command.env("ENFILADE_SEED_PASSWORD", PASSWORD).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -182,7 +183,7 @@ async fn a_restored_backup_resets_clients_and_doubles_nothing() {
 #[test]
 fn a_backup_can_be_sent_to_standard_output() {
     let folder = tempfile::tempdir().unwrap();
-    said(&enfilade(folder.path(), &["seed", "--boards", "2", "--password", PASSWORD]));
+    said(&enfilade(folder.path(), &["seed", "--boards", "2"]));
     let file = folder.path().join("backup");
     let sent = Command::new(env!("CARGO_BIN_EXE_enfilade"))
         .args(["backup", "--to", "-"])
@@ -209,7 +210,7 @@ fn rows(folder: &Path) -> Vec<String> {
 #[test]
 fn a_restore_that_is_killed_at_any_moment_leaves_one_database_or_the_other() {
     let folder = tempfile::tempdir().unwrap();
-    let seed = |boards| said(&enfilade(folder.path(), &["seed", "--boards", boards, "--password", PASSWORD]));
+    let seed = |boards| said(&enfilade(folder.path(), &["seed", "--boards", boards]));
     let [few, many] = ["few", "many"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     seed("1");
     said(&enfilade(folder.path(), &["backup", "--to", &few]));
@@ -248,7 +249,7 @@ fn a_restore_that_is_killed_at_any_moment_leaves_one_database_or_the_other() {
 #[test]
 fn a_backup_cut_off_in_transfer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    said(&enfilade(folder.path(), &["seed", "--boards", "1", "--password", PASSWORD]));
+    said(&enfilade(folder.path(), &["seed", "--boards", "1"]));
     let file = folder.path().join("backup");
     said(&enfilade(folder.path(), &["backup", "--to", file.to_str().unwrap()]));
     let bytes = std::fs::read(&file).unwrap();

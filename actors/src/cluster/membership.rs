@@ -390,20 +390,27 @@ impl Inner {
 
     pub(super) async fn drain(&self, patience: Duration) -> bool {
         self.lock().members.draining = true;
-        // Everybody hears of it when the lease is renewed; that is soon, and now is sooner.
-        if let Err(error) = self.renew().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "nobody was told that this node leaves");
-        }
-        // Whether there is anybody to go to must not be judged by an old look.
-        if let Err(error) = self.look_around().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the cluster's table cannot be reached");
-            self.look.notify_one();
-        }
         let left = async {
+            // Everybody hears of it when the lease is renewed; that is soon, and now is sooner.
+            if let Err(error) = self.renew().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "nobody was told that this node leaves"
+                );
+            }
+            // Whether there is anybody to go to must not be judged by an old look.
+            if let Err(error) = self.look_around().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the cluster's table cannot be reached"
+                );
+                self.look.notify_one();
+            }
             while self.host.as_ref().is_some_and(|host| !host.owned().is_empty()) && self.has_others() {
                 tokio::time::sleep(LOOK).await;
             }
         };
+        // A database that says nothing is waited for no longer than shards are.
         let _ = tokio::time::timeout(patience, left).await;
         self.host.as_ref().is_none_or(|host| host.owned().is_empty())
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::people::{Hashing, Passwords, SystemClock};
+use crate::secret::Secret;
 
 #[derive(Args)]
 #[group(id = "what")]
@@ -25,9 +26,9 @@ pub(super) struct Seed {
     /// How many boards, each owned by one of them and with a drawing on it
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     boards: u32,
-    /// The password of all of them
-    #[arg(long, env = "ENFILADE_SEED_PASSWORD")]
-    password: String,
+    /// The password of all of them; @FILE reads it from a file
+    #[arg(long, env = "ENFILADE_SEED_PASSWORD", hide_env_values = true)]
+    password: Secret,
 }
 
 const NAMES: [(&str, &str); 3] =
@@ -48,7 +49,8 @@ impl Seed {
     }
 
     async fn people(&self, directory: &dyn Directory) -> anyhow::Result<Vec<UserId>> {
-        let password_hash = Passwords::new(&Hashing::default())?.hash(&self.password).await?;
+        let password = self.password.clone().read().context("read the file of the password")?;
+        let password_hash = Passwords::new(&Hashing::default())?.hash(password.reveal()).await?;
         let mut ids = Vec::new();
         for number in 0..self.people {
             let known = NAMES.get(number as usize);
