@@ -130,7 +130,6 @@ impl Node {
             },
             ownership: store.clone(),
             bus: Arc::new(MemoryBus::alone(me)),
-            clock: clock.clone(),
             probe: Arc::new(NobodyElse),
             host: Some(host.clone()),
         })

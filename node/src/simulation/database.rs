@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use enfilade_proto::{Epoch, RoomId, Seq};
 use enfilade_store::{
-    Batch, Checkpoint, Incarnation, LogRow, NewNode, NodeRow, NodeState, Outcome, Renewal, Renewed, Shard,
-    StoreError, View,
+    Batch, Checkpoint, Incarnation, Lease, LogRow, NewNode, NodeRow, NodeState, Outcome, Renewal, Renewed,
+    Shard, StoreError, View,
 };
 
 use super::settings::Fence;
@@ -44,6 +44,12 @@ struct Node {
     row: NewNode,
     renewal: Renewal,
     lease_until_ms: u64,
+}
+
+impl Node {
+    fn lease(&self) -> Lease {
+        Lease { node: self.row.incarnation, until: i64::try_from(self.lease_until_ms).unwrap_or(i64::MAX) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -230,11 +236,8 @@ impl Database {
             known.renewal = renewal;
             self.version += 1;
         }
-        let expired = |(id, it): (&Incarnation, &Node)| {
-            let over = it.renewal.state != NodeState::Dead && it.lease_until_ms < now_ms;
-            (over && *id != node).then_some(*id)
-        };
-        Some(Renewed { version: self.version, expired: self.nodes.iter().filter_map(expired).collect() })
+        let others = self.nodes.iter().filter(|(id, it)| **id != node && it.renewal.state != NodeState::Dead);
+        Some(Renewed { version: self.version, leases: others.map(|(_, it)| it.lease()).collect() })
     }
 
     pub(super) fn view(&self, now_ms: u64) -> View {
@@ -248,25 +251,27 @@ impl Database {
         View { version: self.version, nodes: nodes.collect(), owners: owners.collect() }
     }
 
-    pub(super) fn bury(
-        &mut self,
-        suspects: &[Incarnation],
-        proven: bool,
-        lease: Duration,
-        now_ms: u64,
-    ) -> Vec<Incarnation> {
-        let settled = now_ms >= self.up_since_ms + millis(lease);
+    pub(super) fn bury(&mut self, gone: &[Incarnation]) -> Vec<Incarnation> {
         let mut buried = Vec::new();
-        for suspect in suspects {
-            let Some(node) = self.nodes.get_mut(suspect) else { continue };
-            let over = proven || settled && node.lease_until_ms < now_ms;
-            if over && node.renewal.state != NodeState::Dead {
+        for id in gone {
+            let Some(node) = self.nodes.get_mut(id) else { continue };
+            if node.renewal.state != NodeState::Dead {
                 node.renewal.state = NodeState::Dead;
-                buried.push(*suspect);
+                buried.push(*id);
             }
         }
         self.version += u64::from(!buried.is_empty());
         buried
+    }
+
+    pub(super) fn expire(&mut self, seen: &[Lease], grace: Duration, now_ms: u64) -> Vec<Incarnation> {
+        if now_ms < self.up_since_ms + millis(grace) {
+            return Vec::new();
+        }
+        let same = |lease: &Lease| self.nodes.get(&lease.node).is_some_and(|it| it.lease() == *lease);
+        let gone: Vec<Incarnation> =
+            seen.iter().filter(|lease| same(lease)).map(|lease| lease.node).collect();
+        self.bury(&gone)
     }
 
     pub(super) fn claim(&mut self, owner: Incarnation, shards: &[Shard]) -> Vec<(Shard, Epoch)> {
