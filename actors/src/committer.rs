@@ -127,18 +127,19 @@ async fn commit(
         taken.iter_mut().flat_map(|request| std::mem::take(&mut request.spans)).collect();
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
-    let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
+    let ops = count(&batches);
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
-    record(watch, batches.len(), ops, &result);
+    let written = written(&batches, &result);
+    record(watch, batches.len(), written, &result);
     tell(&mut spans, batches.len(), ops, &result);
     if let Some(span) = spans.first() {
         tracer.example("enfilade_commit_seconds", watch.seconds(), span.context().trace);
     }
     drop(spans);
     let end = match &result {
-        Ok(_) if ops == 0 => End::Asked,
-        Ok(_) => End::Wrote,
+        Ok(_) if written > 0 => End::Wrote,
+        Ok(_) => End::Answered,
         Err(_) => End::Failed { asked: ops == 0 },
     };
     match result {
@@ -164,14 +165,24 @@ async fn commit(
     end
 }
 
-fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+fn count<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> u64 {
+    batches.into_iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum()
+}
+
+/// How many ops are on disk now: a batch that was fenced is not.
+fn written(batches: &[Batch], result: &Result<Vec<Outcome>, StoreError>) -> u64 {
+    let outcomes = batches.iter().zip(result.iter().flatten());
+    count(outcomes.filter(|(_, outcome)| **outcome == Outcome::Committed).map(|(batch, _)| batch))
+}
+
+fn record(watch: Stopwatch, batches: usize, written: u64, result: &Result<Vec<Outcome>, StoreError>) {
     let outcome = if result.is_ok() { "ok" } else { "error" };
     let fenced = result.iter().flatten().filter(|outcome| **outcome == Outcome::Fenced).count();
     metrics::counter!("enfilade_fences_total").increment(fenced as u64);
     metrics::counter!("enfilade_commits_total", "outcome" => outcome).increment(1);
     metrics::histogram!("enfilade_commit_seconds").record(watch.seconds());
     metrics::histogram!("enfilade_commit_batches").record(batches as f64);
-    metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
+    metrics::counter!("enfilade_ops_committed_total").increment(written);
 }
 
 /// Traces that meet in a commit are linked to one of them.
@@ -191,8 +202,81 @@ fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcom
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use enfilade_proto::{Epoch, RoomId, Seq};
+    use enfilade_store::{Checkpoint, LogRow};
+    use uuid::Uuid;
+
     use super::*;
     use crate::trace::{Kept, Side};
+
+    /// A database that has an answer ready.
+    #[derive(Debug)]
+    struct Answers(fn() -> Result<Vec<Outcome>, StoreError>);
+
+    #[async_trait]
+    impl RoomLog for Answers {
+        async fn append(&self, _: Incarnation, _: &[Batch]) -> Result<Vec<Outcome>, StoreError> {
+            (self.0)()
+        }
+
+        async fn read(&self, _: RoomId, _: Seq, _: usize) -> Result<Vec<LogRow>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn rooms(&self, _: Option<RoomId>, _: u32) -> Result<Vec<RoomId>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn checkpoint(&self, _: RoomId) -> Result<Option<Checkpoint>, StoreError> {
+            Ok(None)
+        }
+
+        async fn put_checkpoint(&self, _: &Checkpoint) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn prune(&self, _: u64, _: u32) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+    }
+
+    /// A batch of so many ops.
+    fn batch(ops: u64) -> Batch {
+        let (room, first) = (RoomId(Uuid::from_u128(ops.into())), Seq(5));
+        Batch { room, epoch: Epoch(1), first, last: Seq(4 + ops), at_ms: 0, ops: Bytes::new() }
+    }
+
+    /// What a commit of two batches comes to, with so many ops each.
+    async fn end(ops: [u64; 2], answer: fn() -> Result<Vec<Outcome>, StoreError>) -> End {
+        let request = |ops| CommitRequest { batch: batch(ops), done: Box::new(drop), spans: Vec::new() };
+        let taken = ops.map(request).into_iter().collect();
+        commit(&Answers(answer), Incarnation(Uuid::nil()), taken, &Tracer::default()).await
+    }
+
+    #[tokio::test]
+    async fn only_what_was_written_shows_that_writing_works() {
+        use Outcome::{Committed, Fenced};
+        assert_eq!(end([3, 1], || Ok(vec![Committed, Committed])).await, End::Wrote);
+        assert_eq!(end([3, 1], || Ok(vec![Fenced, Committed])).await, End::Wrote);
+        assert_eq!(end([3, 1], || Ok(vec![Fenced, Fenced])).await, End::Answered);
+        assert_eq!(end([3, 0], || Ok(vec![Fenced, Committed])).await, End::Answered);
+        assert_eq!(end([0, 0], || Ok(vec![Committed, Committed])).await, End::Answered);
+        let away = || Err(StoreError::Unavailable("away".into()));
+        assert_eq!(end([3, 0], away).await, End::Failed { asked: false });
+        assert_eq!(end([0, 0], away).await, End::Failed { asked: true });
+    }
+
+    #[test]
+    fn ops_that_were_fenced_do_not_count_as_written() {
+        let batches = [batch(3), batch(0), batch(40)];
+        let answer = |outcomes: [Outcome; 3]| written(&batches, &Ok(outcomes.to_vec()));
+        assert_eq!(answer([Outcome::Committed; 3]), 43);
+        assert_eq!(answer([Outcome::Committed, Outcome::Committed, Outcome::Fenced]), 3);
+        assert_eq!(answer([Outcome::Fenced; 3]), 0);
+        assert_eq!(written(&batches, &Err(StoreError::Unavailable("away".into()))), 0);
+    }
 
     #[test]
     fn traces_that_meet_in_a_commit_are_linked_to_one_of_them() {
