@@ -9,6 +9,7 @@ mod progress;
 use std::sync::Arc;
 use std::time::Duration;
 
+use enfilade_proto::TraceParent;
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
@@ -88,6 +89,7 @@ impl Committers {
         let shard = Shard::of(request.batch.room);
         let queue = &self.queues[usize::from(shard.number()) % self.queues.len()];
         if let Err(mpsc::error::SendError(request)) = queue.send(request).await {
+            request.spans.into_iter().for_each(|span| drop(span.failed("gone")));
             (request.done)(Commit::Failed);
         }
     }
@@ -123,8 +125,7 @@ async fn commit(
     mut taken: Vec<CommitRequest>,
     tracer: &Tracer,
 ) -> End {
-    let mut spans: Vec<Span> =
-        taken.iter_mut().flat_map(|request| std::mem::take(&mut request.spans)).collect();
+    let mut spans = TracedBatches::of(&mut taken);
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
     let ops = count(&batches);
@@ -132,9 +133,9 @@ async fn commit(
     let result = log.append(writer, &batches).await;
     let written = written(&batches, &result);
     record(watch, batches.len(), written, &result);
-    tell(&mut spans, batches.len(), ops, &result);
-    if let Some(span) = spans.first() {
-        tracer.example("enfilade_commit_seconds", watch.seconds(), span.context().trace);
+    spans.tell(batches.len(), ops, &result);
+    if let Some(first) = spans.first() {
+        tracer.example("enfilade_commit_seconds", watch.seconds(), first.trace);
     }
     drop(spans);
     let end = match &result {
@@ -185,17 +186,35 @@ fn record(watch: Stopwatch, batches: usize, written: u64, result: &Result<Vec<Ou
     metrics::counter!("enfilade_ops_committed_total").increment(written);
 }
 
-/// Traces that meet in a commit are linked to one of them.
-fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
-    let first = spans.first().map(Span::context);
-    for (place, span) in spans.iter_mut().enumerate() {
-        if let Some(first) = first.filter(|_| place > 0) {
-            span.link(first);
-        }
-        span.note("batch.rooms", batches as u64);
-        span.note("batch.ops", ops);
-        if let Err(error) = result {
-            span.fail(error.to_string());
+/// Steps of ops that are committed, each with the place of its batch.
+struct TracedBatches(Vec<(usize, Span)>);
+
+impl TracedBatches {
+    fn of(taken: &mut [CommitRequest]) -> Self {
+        let spans = taken.iter_mut().map(|request| std::mem::take(&mut request.spans));
+        let spans =
+            spans.enumerate().flat_map(|(place, spans)| spans.into_iter().map(move |span| (place, span)));
+        Self(spans.collect())
+    }
+
+    fn first(&self) -> Option<TraceParent> {
+        self.0.first().map(|(_, span)| span.context())
+    }
+
+    /// Traces that meet in a commit are linked to one of them.
+    fn tell(&mut self, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+        let first = self.first();
+        for (place, span) in &mut self.0 {
+            if let Some(first) = first.filter(|first| *first != span.context()) {
+                span.link(first);
+            }
+            span.note("batch.rooms", batches as u64);
+            span.note("batch.ops", ops);
+            match result.as_ref().map(|outcomes| outcomes.get(*place)) {
+                Ok(Some(Outcome::Fenced)) => span.fail("fenced"),
+                Ok(_) => {}
+                Err(error) => span.fail(error.to_string()),
+            }
         }
     }
 }
@@ -248,9 +267,12 @@ mod tests {
         Batch { room, epoch: Epoch(1), first, last: Seq(4 + ops), at_ms: 0, ops: Bytes::new() }
     }
 
+    fn request(ops: u64) -> CommitRequest {
+        CommitRequest { batch: batch(ops), done: Box::new(drop), spans: Vec::new() }
+    }
+
     /// What a commit of two batches comes to, with so many ops each.
     async fn end(ops: [u64; 2], answer: fn() -> Result<Vec<Outcome>, StoreError>) -> End {
-        let request = |ops| CommitRequest { batch: batch(ops), done: Box::new(drop), spans: Vec::new() };
         let taken = ops.map(request).into_iter().collect();
         commit(&Answers(answer), Incarnation(Uuid::nil()), taken, &Tracer::default()).await
     }
@@ -279,19 +301,23 @@ mod tests {
     }
 
     #[test]
-    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them() {
+    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them_and_fail_with_their_batch() {
         let kept = Kept::default();
-        let mut spans: Vec<Span> =
-            (0..3).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect();
-        let first = spans[0].context();
-        tell(&mut spans, 2, 7, &Ok(Vec::new()));
+        let request = |spans: usize| CommitRequest {
+            spans: (0..spans).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect(),
+            ..request(1)
+        };
+        let mut taken = [request(0), request(1), request(2)];
+        let mut spans = TracedBatches::of(&mut taken);
+        let first = spans.first().unwrap();
+        spans.tell(3, 7, &Ok(vec![Outcome::Committed, Outcome::Committed, Outcome::Fenced]));
         drop(spans);
         let told = kept.spans();
-        assert_eq!(
-            told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(),
-            [vec![], vec![first], vec![first]]
-        );
-        let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
-        assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
+        let links: Vec<_> = told.iter().map(|span| span.links.clone()).collect();
+        assert_eq!(links, [vec![], vec![first], vec![first]]);
+        let facts = vec![("batch.rooms", 3_u64.into()), ("batch.ops", 7_u64.into())];
+        assert!(told.iter().all(|span| span.facts == facts));
+        let failures: Vec<_> = told.iter().map(|span| span.failure.as_deref()).collect();
+        assert_eq!(failures, [None, Some("fenced"), Some("fenced")]);
     }
 }

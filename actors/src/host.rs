@@ -255,7 +255,7 @@ impl Host {
         let waiting =
             submission.trace.and_then(|parent| self.0.deps.tracer.child(parent, "mailbox", Side::Internal));
         let now_ms = self.0.deps.clock.now_ms();
-        self.0.tell(room, reply, |cell, reply| {
+        self.0.tell(room, reply.during(waiting), |cell, reply| {
             cell.heat.count(now_ms);
             let full = |_| Refusal::busy("too many ops are waiting", 200);
             let admitted =
@@ -266,7 +266,7 @@ impl Host {
             match admitted {
                 Ok(admission) => {
                     let from = Sender { edge: from, ticket, after };
-                    Ok(RoomMessage::Submit(Submitted { from, submission, reply, admission, waiting }))
+                    Ok(RoomMessage::Submit(Submitted { from, submission, reply, admission }))
                 }
                 Err(refusal) => Err((reply, refusal)),
             }
