@@ -22,6 +22,8 @@ pub(super) struct Database {
     /// It answers nobody until then.
     pub(super) down_until_ms: u64,
     up_since_ms: u64,
+    /// By how much its clock is fast, or slow.
+    clock_ms: i64,
     /// How often it was started.
     pub(super) starts: u64,
     /// Nodes that do not reach it.
@@ -79,6 +81,7 @@ impl Database {
             rooms: BTreeMap::new(),
             down_until_ms: 0,
             up_since_ms: 0,
+            clock_ms: 0,
             starts: 1,
             cut: BTreeSet::new(),
             far_ms: BTreeMap::new(),
@@ -108,6 +111,15 @@ impl Database {
         for node in self.nodes.values_mut() {
             node.lease_until_ms = node.lease_until_ms.saturating_sub(1_000);
         }
+    }
+
+    pub(super) fn set_clock(&mut self, by_ms: i64) {
+        self.clock_ms += by_ms;
+    }
+
+    /// What its clock says.
+    fn clock(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.clock_ms)
     }
 
     pub(super) fn is_down(&self, now_ms: u64) -> bool {
@@ -217,7 +229,7 @@ impl Database {
             return Err(StoreError::Exists);
         }
         let renewal = Renewal { state: NodeState::Alive, on_bus: true };
-        let entered = Node { row: node.clone(), renewal, lease_until_ms: now_ms + millis(lease) };
+        let entered = Node { row: node.clone(), renewal, lease_until_ms: self.clock(now_ms) + millis(lease) };
         self.nodes.insert(node.incarnation, entered);
         self.version += 1;
         Ok(())
@@ -230,8 +242,9 @@ impl Database {
         lease: Duration,
         now_ms: u64,
     ) -> Option<Renewed> {
+        let until_ms = self.clock(now_ms) + millis(lease);
         let known = self.nodes.get_mut(&node).filter(|node| node.renewal.state != NodeState::Dead)?;
-        known.lease_until_ms = now_ms + millis(lease);
+        known.lease_until_ms = until_ms;
         if known.renewal != renewal {
             known.renewal = renewal;
             self.version += 1;
@@ -245,7 +258,7 @@ impl Database {
         let nodes = living.map(|node| NodeRow {
             node: node.row.clone(),
             renewal: node.renewal,
-            expired: node.lease_until_ms < now_ms,
+            expired: node.lease_until_ms < self.clock(now_ms),
         });
         let owners = self.owners.iter().map(|(shard, (owner, epoch))| (*shard, *owner, *epoch));
         View { version: self.version, nodes: nodes.collect(), owners: owners.collect() }
