@@ -71,7 +71,6 @@ async fn main() {
         },
         ownership: store.ownership.clone(),
         bus: Arc::new(MemoryBus::alone(me)),
-        clock: Arc::new(WallClock),
         probe: Arc::new(NobodyElse),
         host: Some(host.clone()),
     })

@@ -9,6 +9,7 @@ mod progress;
 use std::sync::Arc;
 use std::time::Duration;
 
+use enfilade_proto::TraceParent;
 use enfilade_store::{Batch, Incarnation, Outcome, RoomLog, Shard, StoreError};
 use tokio::sync::mpsc;
 
@@ -88,6 +89,7 @@ impl Committers {
         let shard = Shard::of(request.batch.room);
         let queue = &self.queues[usize::from(shard.number()) % self.queues.len()];
         if let Err(mpsc::error::SendError(request)) = queue.send(request).await {
+            request.spans.into_iter().for_each(|span| drop(span.failed("gone")));
             (request.done)(Commit::Failed);
         }
     }
@@ -123,22 +125,22 @@ async fn commit(
     mut taken: Vec<CommitRequest>,
     tracer: &Tracer,
 ) -> End {
-    let mut spans: Vec<Span> =
-        taken.iter_mut().flat_map(|request| std::mem::take(&mut request.spans)).collect();
+    let mut spans = TracedBatches::of(&mut taken);
     let (batches, waiting): (Vec<_>, Vec<_>) =
         taken.into_iter().map(|request| (request.batch, request.done)).unzip();
-    let ops: u64 = batches.iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum();
+    let ops = count(&batches);
     let watch = Stopwatch::start();
     let result = log.append(writer, &batches).await;
-    record(watch, batches.len(), ops, &result);
-    tell(&mut spans, batches.len(), ops, &result);
-    if let Some(span) = spans.first() {
-        tracer.example("enfilade_commit_seconds", watch.seconds(), span.context().trace);
+    let written = written(&batches, &result);
+    record(watch, batches.len(), written, &result);
+    spans.tell(batches.len(), ops, &result);
+    if let Some(first) = spans.first() {
+        tracer.example("enfilade_commit_seconds", watch.seconds(), first.trace);
     }
     drop(spans);
     let end = match &result {
-        Ok(_) if ops == 0 => End::Asked,
-        Ok(_) => End::Wrote,
+        Ok(_) if written > 0 => End::Wrote,
+        Ok(_) => End::Answered,
         Err(_) => End::Failed { asked: ops == 0 },
     };
     match result {
@@ -164,50 +166,158 @@ async fn commit(
     end
 }
 
-fn record(watch: Stopwatch, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+fn count<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> u64 {
+    batches.into_iter().map(|batch| (batch.last.0 + 1).saturating_sub(batch.first.0)).sum()
+}
+
+/// How many ops are on disk now: a batch that was fenced is not.
+fn written(batches: &[Batch], result: &Result<Vec<Outcome>, StoreError>) -> u64 {
+    let outcomes = batches.iter().zip(result.iter().flatten());
+    count(outcomes.filter(|(_, outcome)| **outcome == Outcome::Committed).map(|(batch, _)| batch))
+}
+
+fn record(watch: Stopwatch, batches: usize, written: u64, result: &Result<Vec<Outcome>, StoreError>) {
     let outcome = if result.is_ok() { "ok" } else { "error" };
     let fenced = result.iter().flatten().filter(|outcome| **outcome == Outcome::Fenced).count();
     metrics::counter!("enfilade_fences_total").increment(fenced as u64);
     metrics::counter!("enfilade_commits_total", "outcome" => outcome).increment(1);
     metrics::histogram!("enfilade_commit_seconds").record(watch.seconds());
     metrics::histogram!("enfilade_commit_batches").record(batches as f64);
-    metrics::counter!("enfilade_ops_committed_total").increment(if result.is_ok() { ops } else { 0 });
+    metrics::counter!("enfilade_ops_committed_total").increment(written);
 }
 
-/// Traces that meet in a commit are linked to one of them.
-fn tell(spans: &mut [Span], batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
-    let first = spans.first().map(Span::context);
-    for (place, span) in spans.iter_mut().enumerate() {
-        if let Some(first) = first.filter(|_| place > 0) {
-            span.link(first);
-        }
-        span.note("batch.rooms", batches as u64);
-        span.note("batch.ops", ops);
-        if let Err(error) = result {
-            span.fail(error.to_string());
+/// Steps of ops that are committed, each with the place of its batch.
+struct TracedBatches(Vec<(usize, Span)>);
+
+impl TracedBatches {
+    fn of(taken: &mut [CommitRequest]) -> Self {
+        let spans = taken.iter_mut().map(|request| std::mem::take(&mut request.spans));
+        let spans =
+            spans.enumerate().flat_map(|(place, spans)| spans.into_iter().map(move |span| (place, span)));
+        Self(spans.collect())
+    }
+
+    fn first(&self) -> Option<TraceParent> {
+        self.0.first().map(|(_, span)| span.context())
+    }
+
+    /// Traces that meet in a commit are linked to one of them.
+    fn tell(&mut self, batches: usize, ops: u64, result: &Result<Vec<Outcome>, StoreError>) {
+        let first = self.first();
+        for (place, span) in &mut self.0 {
+            if let Some(first) = first.filter(|first| *first != span.context()) {
+                span.link(first);
+            }
+            span.note("batch.rooms", batches as u64);
+            span.note("batch.ops", ops);
+            match result.as_ref().map(|outcomes| outcomes.get(*place)) {
+                Ok(Some(Outcome::Fenced)) => span.fail("fenced"),
+                Ok(_) => {}
+                Err(error) => span.fail(error.to_string()),
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use enfilade_proto::{Epoch, RoomId, Seq};
+    use enfilade_store::{Checkpoint, LogRow};
+    use uuid::Uuid;
+
     use super::*;
     use crate::trace::{Kept, Side};
 
+    /// A database that has an answer ready.
+    #[derive(Debug)]
+    struct Answers(fn() -> Result<Vec<Outcome>, StoreError>);
+
+    #[async_trait]
+    impl RoomLog for Answers {
+        async fn append(&self, _: Incarnation, _: &[Batch]) -> Result<Vec<Outcome>, StoreError> {
+            (self.0)()
+        }
+
+        async fn read(&self, _: RoomId, _: Seq, _: usize) -> Result<Vec<LogRow>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn rooms(&self, _: Option<RoomId>, _: u32) -> Result<Vec<RoomId>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn checkpoint(&self, _: RoomId) -> Result<Option<Checkpoint>, StoreError> {
+            Ok(None)
+        }
+
+        async fn put_checkpoint(&self, _: &Checkpoint) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn prune(&self, _: u64, _: u32) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+    }
+
+    /// A batch of so many ops.
+    fn batch(ops: u64) -> Batch {
+        let (room, first) = (RoomId(Uuid::from_u128(ops.into())), Seq(5));
+        Batch { room, epoch: Epoch(1), first, last: Seq(4 + ops), at_ms: 0, ops: Bytes::new() }
+    }
+
+    fn request(ops: u64) -> CommitRequest {
+        CommitRequest { batch: batch(ops), done: Box::new(drop), spans: Vec::new() }
+    }
+
+    /// What a commit of two batches comes to, with so many ops each.
+    async fn end(ops: [u64; 2], answer: fn() -> Result<Vec<Outcome>, StoreError>) -> End {
+        let taken = ops.map(request).into_iter().collect();
+        commit(&Answers(answer), Incarnation(Uuid::nil()), taken, &Tracer::default()).await
+    }
+
+    #[tokio::test]
+    async fn only_what_was_written_shows_that_writing_works() {
+        use Outcome::{Committed, Fenced};
+        assert_eq!(end([3, 1], || Ok(vec![Committed, Committed])).await, End::Wrote);
+        assert_eq!(end([3, 1], || Ok(vec![Fenced, Committed])).await, End::Wrote);
+        assert_eq!(end([3, 1], || Ok(vec![Fenced, Fenced])).await, End::Answered);
+        assert_eq!(end([3, 0], || Ok(vec![Fenced, Committed])).await, End::Answered);
+        assert_eq!(end([0, 0], || Ok(vec![Committed, Committed])).await, End::Answered);
+        let away = || Err(StoreError::Unavailable("away".into()));
+        assert_eq!(end([3, 0], away).await, End::Failed { asked: false });
+        assert_eq!(end([0, 0], away).await, End::Failed { asked: true });
+    }
+
     #[test]
-    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them() {
+    fn ops_that_were_fenced_do_not_count_as_written() {
+        let batches = [batch(3), batch(0), batch(40)];
+        let answer = |outcomes: [Outcome; 3]| written(&batches, &Ok(outcomes.to_vec()));
+        assert_eq!(answer([Outcome::Committed; 3]), 43);
+        assert_eq!(answer([Outcome::Committed, Outcome::Committed, Outcome::Fenced]), 3);
+        assert_eq!(answer([Outcome::Fenced; 3]), 0);
+        assert_eq!(written(&batches, &Err(StoreError::Unavailable("away".into()))), 0);
+    }
+
+    #[test]
+    fn traces_that_meet_in_a_commit_are_linked_to_one_of_them_and_fail_with_their_batch() {
         let kept = Kept::default();
-        let mut spans: Vec<Span> =
-            (0..3).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect();
-        let first = spans[0].context();
-        tell(&mut spans, 2, 7, &Ok(Vec::new()));
+        let request = |spans: usize| CommitRequest {
+            spans: (0..spans).filter_map(|_| kept.tracer().root("commit", Side::Internal)).collect(),
+            ..request(1)
+        };
+        let mut taken = [request(0), request(1), request(2)];
+        let mut spans = TracedBatches::of(&mut taken);
+        let first = spans.first().unwrap();
+        spans.tell(3, 7, &Ok(vec![Outcome::Committed, Outcome::Committed, Outcome::Fenced]));
         drop(spans);
         let told = kept.spans();
-        assert_eq!(
-            told.iter().map(|span| span.links.clone()).collect::<Vec<_>>(),
-            [vec![], vec![first], vec![first]]
-        );
-        let facts = vec![("batch.rooms", 2_u64.into()), ("batch.ops", 7_u64.into())];
-        assert!(told.iter().all(|span| span.facts == facts && span.failure.is_none()));
+        let links: Vec<_> = told.iter().map(|span| span.links.clone()).collect();
+        assert_eq!(links, [vec![], vec![first], vec![first]]);
+        let facts = vec![("batch.rooms", 3_u64.into()), ("batch.ops", 7_u64.into())];
+        assert!(told.iter().all(|span| span.facts == facts));
+        let failures: Vec<_> = told.iter().map(|span| span.failure.as_deref()).collect();
+        assert_eq!(failures, [None, Some("fenced"), Some("fenced")]);
     }
 }

@@ -1,58 +1,45 @@
 //! The host: the part of a node that runs rooms, and has the sessions of people. It wakes those of its shards on first use, bounds what waits in front of them,
 //! restarts those that crash, sets aside those that crash again and again, and gives shards up.
 
+mod deps;
+mod ending;
 mod heat;
 mod restarts;
+mod rooms;
 mod sessions;
 mod shards;
+mod supervisor;
+mod waking;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
 
 use enfilade_proto::{Epoch, ErrorCode, Member, RoomId, UserId};
 use enfilade_store::{Directory, Incarnation, RoomLog, Shard};
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::{Semaphore, oneshot};
+use ractor::{Actor, ActorRef, SpawnErr};
+use tokio::sync::Semaphore;
 
-use self::heat::Heat;
-use self::restarts::Restarts;
+use self::ending::{actors, end, inspect, stop};
+use self::rooms::{Cell, Life, Rooms};
 use self::sessions::Sessions;
-use self::shards::Shards;
+use self::supervisor::{Never, Supervisor};
 use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket};
 use crate::committer::Committers;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{Audience, Inspection, RoomSettings};
-use crate::room_actor::{Admission, Looking, Outdated, RoomActor, RoomArgs, RoomMessage, Sender, Submitted};
+use crate::room_actor::{Admission, Looking, RoomMessage, Sender, Submitted};
 use crate::trace::{Side, Tracer};
 
-/// Time as it is handed in, in milliseconds since 1970.
-pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    fn now_ms(&self) -> u64;
-}
+pub(crate) use self::deps::Deps;
+pub use self::deps::{Clock, Offload, Outlet};
 
-/// What rooms tell the world.
-pub trait Outlet: fmt::Debug + Send + Sync + 'static {
-    /// To edges.
-    fn publish(&self, room: RoomId, epoch: Epoch, to: Audience, event: RoomEvent);
-
-    /// The database says that the shard is not this node's any more.
-    fn fenced(&self, shard: Shard);
-}
-
-/// Bytes of ops that may wait in and in front of one room, and of all rooms of a node. The frames of a few dozen clients at the
-/// bound of their own; beyond that the room is busy.
-const ROOM_BYTES: usize = 4 << 20;
+/// Bytes of ops that may wait in and in front of all rooms of a node; beyond that they are busy.
 const NODE_BYTES: usize = 128 << 20;
 /// What a message weighs besides its frame.
 const MESSAGE_BYTES: u32 = 256;
 /// Messages that may wait for a room to wake up.
 const WAITING: usize = 16_384;
-
-/// How long rooms may take to write what they have accepted before they are ended.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// What a host is made from.
 #[derive(Debug)]
@@ -67,56 +54,6 @@ pub struct HostArgs {
     pub tracer: Tracer,
 }
 
-/// Where work goes that would hold up others, such as reading a large board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offload {
-    /// To a thread for such work.
-    Thread,
-    /// Nowhere: it is done at once. A simulation that is to run the same way again has no threads.
-    Inline,
-}
-
-impl Offload {
-    /// # Errors
-    /// When the work panicked.
-    pub async fn run<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, tokio::task::JoinError> {
-        match self {
-            Self::Thread => tokio::task::spawn_blocking(work).await,
-            Self::Inline => Ok(work()),
-        }
-    }
-}
-
-/// What rooms work with.
-#[derive(Debug)]
-pub(crate) struct Deps {
-    pub(crate) log: Arc<dyn RoomLog>,
-    pub(crate) directory: Arc<dyn Directory>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: RoomSettings,
-    pub(crate) committers: Committers,
-    pub(crate) offload: Offload,
-    pub(crate) tracer: Tracer,
-    outlet: OnceLock<Weak<dyn Outlet>>,
-}
-
-impl Deps {
-    pub(crate) fn publish(&self, room: RoomId, epoch: Epoch, to: Audience, event: RoomEvent) {
-        if let Some(outlet) = self.outlet.get().and_then(Weak::upgrade) {
-            outlet.publish(room, epoch, to, event);
-        }
-    }
-
-    fn fenced(&self, shard: Shard) {
-        if let Some(outlet) = self.outlet.get().and_then(Weak::upgrade) {
-            outlet.fenced(shard);
-        }
-    }
-}
-
 /// The way to the rooms of this node.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
@@ -127,31 +64,6 @@ struct Inner {
     sessions: Mutex<Sessions>,
     node_bytes: Arc<Semaphore>,
     supervisor: OnceLock<ActorRef<Never>>,
-}
-
-#[derive(Debug, Default)]
-struct Rooms {
-    shards: Shards,
-    /// Every room that somebody wants. Ordered, so that a simulation runs the same way again.
-    cells: BTreeMap<RoomId, Cell>,
-    by_actor: HashMap<ActorId, (RoomId, Epoch)>,
-    restarts: Restarts,
-}
-
-/// A room on its way up, or up.
-#[derive(Debug)]
-struct Cell {
-    epoch: Epoch,
-    bytes: Arc<Semaphore>,
-    heat: Heat,
-    life: Life,
-}
-
-#[derive(Debug)]
-enum Life {
-    /// What came meanwhile, in order.
-    Waking(Vec<RoomMessage>),
-    Awake(ActorRef<RoomMessage>),
 }
 
 impl fmt::Debug for Host {
@@ -255,7 +167,7 @@ impl Host {
         let waiting =
             submission.trace.and_then(|parent| self.0.deps.tracer.child(parent, "mailbox", Side::Internal));
         let now_ms = self.0.deps.clock.now_ms();
-        self.0.tell(room, reply, |cell, reply| {
+        self.0.tell(room, reply.during(waiting), |cell, reply| {
             cell.heat.count(now_ms);
             let full = |_| Refusal::busy("too many ops are waiting", 200);
             let admitted =
@@ -266,7 +178,7 @@ impl Host {
             match admitted {
                 Ok(admission) => {
                     let from = Sender { edge: from, ticket, after };
-                    Ok(RoomMessage::Submit(Submitted { from, submission, reply, admission, waiting }))
+                    Ok(RoomMessage::Submit(Submitted { from, submission, reply, admission }))
                 }
                 Err(refusal) => Err((reply, refusal)),
             }
@@ -371,72 +283,6 @@ impl Host {
     }
 }
 
-/// Ends rooms that are not to write anything any more.
-fn stop(cells: Vec<Cell>) {
-    actors(cells).into_iter().for_each(|actor| actor.stop(Some("fenced".to_owned())));
-}
-
-/// The actors of rooms that were taken away. Who waits for one that is not awake yet is told to ask again.
-fn actors(cells: Vec<Cell>) -> Vec<ActorRef<RoomMessage>> {
-    let awake = |cell: Cell| match cell.life {
-        Life::Awake(actor) => Some(actor),
-        Life::Waking(_) => None,
-    };
-    cells.into_iter().filter_map(awake).collect()
-}
-
-/// Lets rooms finish what they have begun, and ends them.
-async fn end(actors: Vec<ActorRef<RoomMessage>>) {
-    let settled = futures_util::future::join_all(actors.iter().map(settled));
-    let _ = tokio::time::timeout(SETTLE, settled).await;
-    for actor in &actors {
-        let _ = actor.drain();
-    }
-    for actor in actors {
-        let _ = actor.wait(Some(SETTLE)).await;
-    }
-}
-
-/// Waits until everything that a room has accepted is on disk and answered.
-async fn settled(actor: &ActorRef<RoomMessage>) {
-    while inspect(actor).await.is_some_and(|room| room.pending_ops > 0) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn inspect(actor: &ActorRef<RoomMessage>) -> Option<Inspection> {
-    let (reply, answer) = oneshot::channel();
-    actor.cast(RoomMessage::Inspect(reply)).ok()?;
-    answer.await.ok()
-}
-
-impl Rooms {
-    fn actor(&self, room: RoomId) -> Option<ActorRef<RoomMessage>> {
-        match &self.cells.get(&room)?.life {
-            Life::Awake(actor) => Some(actor.clone()),
-            Life::Waking(_) => None,
-        }
-    }
-
-    /// Takes the rooms of shards away, with what waits in front of them. Their actors are still to be ended, and what waits is
-    /// answered when it is dropped: not under the lock.
-    fn remove(&mut self, shards: &[Shard]) -> Vec<Cell> {
-        let shards: BTreeSet<Shard> = shards.iter().copied().collect();
-        self.cells
-            .extract_if(.., |room, _| shards.contains(&Shard::of(*room)))
-            .map(|(_, cell)| cell)
-            .collect()
-    }
-
-    /// Takes an actor's cell away, unless another actor has taken its place.
-    fn forget_actor(&mut self, room: RoomId, actor: ActorId) {
-        let ours = |it: &Cell| matches!(&it.life, Life::Awake(known) if known.get_id() == actor);
-        if self.cells.get(&room).is_some_and(ours) {
-            self.cells.remove(&room);
-        }
-    }
-}
-
 impl Inner {
     fn lock(&self) -> std::sync::MutexGuard<'_, Rooms> {
         // Nothing under this lock can fail half-way.
@@ -505,156 +351,9 @@ impl Inner {
             _ => Some(notice),
         }
     }
-
-    fn start_to_wake(self: &Arc<Self>, room: RoomId, epoch: Epoch) {
-        let host = self.clone();
-        tokio::spawn(async move {
-            match host.wake(room, epoch).await {
-                Ok(actor) => host.woken(room, epoch, actor),
-                Err(refused) => host.not_woken(room, epoch, &refused),
-            }
-        });
-    }
-
-    fn woken(&self, room: RoomId, epoch: Epoch, actor: ActorRef<RoomMessage>) {
-        let mut rooms = self.lock();
-        rooms.by_actor.insert(actor.get_id(), (room, epoch));
-        match rooms.cells.get_mut(&room) {
-            Some(cell) if cell.epoch == epoch && matches!(cell.life, Life::Waking(_)) => {
-                let Life::Waking(waiting) = std::mem::replace(&mut cell.life, Life::Awake(actor.clone()))
-                else {
-                    return;
-                };
-                for message in waiting {
-                    let _ = actor.cast(message);
-                }
-            }
-            // The shard was given up meanwhile.
-            _ => actor.stop(Some("not wanted".to_owned())),
-        }
-    }
-
-    fn not_woken(&self, room: RoomId, epoch: Epoch, refused: &Refused) {
-        let cell = {
-            let mut rooms = self.lock();
-            let ours = |cell: &Cell| cell.epoch == epoch && matches!(cell.life, Life::Waking(_));
-            if rooms.cells.get(&room).is_some_and(ours) { rooms.cells.remove(&room) } else { None }
-        };
-        if let Some(Cell { life: Life::Waking(waiting), .. }) = cell {
-            waiting.into_iter().for_each(|message| message.refuse(refused));
-        }
-    }
-
-    async fn wake(self: &Arc<Self>, room: RoomId, epoch: Epoch) -> Result<ActorRef<RoomMessage>, Refused> {
-        let known = self.deps.directory.room(room).await.map_err(|error| {
-            tracing::error!(%room, error = &error as &dyn std::error::Error, "the room cannot be looked up");
-            Refusal::busy("the database does not answer", 500)
-        })?;
-        let known = known.ok_or_else(|| Refusal::new(ErrorCode::RoomNotFound, "there is no such room"))?;
-        let args = RoomArgs { id: room, kind: known.kind, epoch, deps: self.deps.clone() };
-        let supervisor = self.supervisor.get().ok_or_else(|| Refusal::busy("the node is starting", 100))?;
-        match Actor::spawn_linked(None, RoomActor, args, supervisor.get_cell()).await {
-            Ok((actor, _)) => Ok(actor),
-            Err(SpawnErr::StartupFailed(error)) => Err(self.failed_to_wake(room, error)),
-            Err(error) => Err(self.failed_to_wake(room, Box::new(error))),
-        }
-    }
-
-    /// A room whose data cannot be read is as bad as one that crashes; a database that does not answer, or says that somebody else
-    /// has the room, is no fault of the room's.
-    fn failed_to_wake(&self, room: RoomId, error: ActorProcessingErr) -> Refused {
-        if error.downcast_ref::<Outdated>().is_some() {
-            self.deps.fenced(Shard::of(room));
-            return Refused::NotOwner;
-        }
-        let refusal = match error.downcast::<Refusal>() {
-            Ok(refusal) => *refusal,
-            Err(error) => Refusal::new(ErrorCode::Internal, error.to_string()),
-        };
-        if refusal.code == ErrorCode::Internal {
-            tracing::error!(%room, error = %refusal, "the room cannot be woken");
-            self.crashed(room);
-        }
-        refusal.into()
-    }
-
-    fn crashed(&self, room: RoomId) {
-        metrics::counter!("enfilade_room_crashes_total").increment(1);
-        let now_ms = self.deps.clock.now_ms();
-        if self.lock().restarts.crashed(room, now_ms) {
-            metrics::counter!("enfilade_rooms_quarantined_total").increment(1);
-            tracing::error!(%room, "the room crashed again and again and is set aside");
-        }
-    }
-
-    /// An actor is gone. Edges attach again, which wakes the room, here or elsewhere.
-    fn ended(&self, actor: ActorId, crash: Option<&ActorProcessingErr>) {
-        let (room, epoch) = {
-            let mut rooms = self.lock();
-            let Some((room, epoch)) = rooms.by_actor.remove(&actor) else { return };
-            rooms.forget_actor(room, actor);
-            (room, epoch)
-        };
-        // One that was put to sleep, or given up, has nobody to tell or was told of.
-        let Some(error) = crash else { return };
-        if error.downcast_ref::<Outdated>().is_some() {
-            tracing::warn!(%room, %error, "the room starts anew from the log");
-        } else {
-            tracing::error!(%room, %error, "the room crashed");
-            self.crashed(room);
-        }
-        // Which edges it had is lost with it.
-        self.deps.publish(room, epoch, Audience::Everybody, RoomEvent::OwnerLost);
-    }
-}
-
-impl Cell {
-    fn new(epoch: Epoch) -> Self {
-        let bytes = Arc::new(Semaphore::new(ROOM_BYTES));
-        Self { epoch, bytes, heat: Heat::default(), life: Life::Waking(Vec::new()) }
-    }
 }
 
 fn set_aside(wait_ms: u64) -> Refusal {
     let message = "the room failed again and again and was set aside";
     Refusal { retry_after_ms: Some(wait_ms), ..Refusal::new(ErrorCode::RoomUnavailable, message) }
-}
-
-/// Survives every death among its rooms.
-struct Supervisor;
-
-/// The supervisor is sent nothing but the fates of its rooms.
-enum Never {}
-
-impl Actor for Supervisor {
-    type Msg = Never;
-    type State = Weak<Inner>;
-    type Arguments = Weak<Inner>;
-
-    async fn pre_start(
-        &self,
-        _: ActorRef<Never>,
-        host: Weak<Inner>,
-    ) -> Result<Weak<Inner>, ActorProcessingErr> {
-        Ok(host)
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<Never>,
-        event: SupervisionEvent,
-        host: &mut Weak<Inner>,
-    ) -> Result<(), ActorProcessingErr> {
-        let Some(host) = host.upgrade() else { return Ok(()) };
-        match event {
-            SupervisionEvent::ActorFailed(actor, error) => host.ended(actor.get_id(), Some(&error)),
-            SupervisionEvent::ActorTerminated(actor, _, reason) => {
-                let killed =
-                    (reason.as_deref() == Some("killed")).then(|| ActorProcessingErr::from("killed"));
-                host.ended(ActorCell::get_id(&actor), killed.as_ref());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }

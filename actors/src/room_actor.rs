@@ -22,7 +22,6 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::room::{CHECKPOINT_FORM, CheckpointParts, Effect, Input, Inspection, Room, Token, write_row};
 use crate::stopwatch::Stopwatch;
-use crate::trace::Span;
 
 /// How many bytes of log are read at a time while a room wakes up.
 const READ_BYTES: usize = 4 << 20;
@@ -55,8 +54,6 @@ pub(crate) struct Submitted {
     pub(crate) submission: Submission,
     pub(crate) reply: Reply<Seq>,
     pub(crate) admission: Admission,
-    /// The step of its way that ends when the room takes it in, if it is traced.
-    pub(crate) waiting: Option<Span>,
 }
 
 /// From which edge an op comes, and what it has to come after.
@@ -244,7 +241,7 @@ impl RoomState {
     fn read(&mut self, message: RoomMessage) -> Result<Option<Input>, ActorProcessingErr> {
         Ok(Some(match message {
             RoomMessage::Submit(submitted) => {
-                let Submitted { from, submission, reply, admission, waiting } = submitted;
+                let Submitted { from, submission, mut reply, admission } = submitted;
                 let Sender { edge, ticket, after } = from;
                 if after.is_some() && self.streams.get(&edge).copied() != after {
                     // The one before it was lost on the way; both come again.
@@ -253,11 +250,11 @@ impl RoomState {
                 }
                 self.streams.insert(edge, ticket);
                 let token = self.token();
-                self.submitters.insert(token, (reply, admission));
-                if let Some(waiting) = waiting {
-                    let (tracer, parent) = (&self.deps.tracer, waiting.context());
+                if let Some(waited) = reply.take_step() {
+                    let (tracer, parent) = (&self.deps.tracer, waited.context());
                     self.traced.begin(tracer, self.id, token, &submission, parent);
                 }
+                self.submitters.insert(token, (reply, admission));
                 Input::Submit { token, submission }
             }
             RoomMessage::Attach(Looking { edge, contents, reply }) => {

@@ -4,6 +4,7 @@
 //! it, wherever that was: the context travels beside the message. Ids and the time come from the [`Recorder`], so that a simulation,
 //! which has none, draws no chance.
 
+#[cfg(any(test, feature = "testing"))]
 mod kept;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 
 use enfilade_proto::{SpanId, TraceId, TraceParent};
 
+#[cfg(any(test, feature = "testing"))]
 pub use self::kept::Kept;
 
 /// Traces that one message or commit tells of; those beyond are not continued.
@@ -210,7 +212,12 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let Open { recorder, record } = &mut *self.0;
-        record.ended = recorder.now();
-        recorder.record(record.clone());
+        recorder.record(SpanRecord {
+            ended: recorder.now(),
+            facts: std::mem::take(&mut record.facts),
+            links: std::mem::take(&mut record.links),
+            failure: record.failure.take(),
+            ..*record
+        });
     }
 }

@@ -23,7 +23,7 @@ use enfilade_proto::{
     ClientId, Coord, DisplayName, ElementId, Epoch, ErrorCode, Member, Op, OpId, Points, Role, RoomId,
     RoomKind, Seq, SignalOut, TraceParent, UserId,
 };
-use enfilade_store::{Directory, Incarnation, NewNode, NewRoom, Shard, Sqlite, SqliteOptions};
+use enfilade_store::{Directory, Incarnation, NewNode, NewRoom, Ownership, Shard, Sqlite, SqliteOptions};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -130,7 +130,6 @@ impl Node {
             },
             ownership: store.clone(),
             bus: Arc::new(MemoryBus::alone(me)),
-            clock: clock.clone(),
             probe: Arc::new(NobodyElse),
             host: Some(host.clone()),
         })
@@ -261,6 +260,30 @@ async fn the_way_of_a_traced_op_through_its_owner_is_told_step_by_step() {
     let refused = ("room", Some(refusal.code.as_str().to_owned()));
     let told: Vec<_> = node.kept.spans()[3..].iter().map(outcome).collect();
     assert_eq!(told, [("mailbox", None), ("room", None), ("mailbox", None), refused]);
+
+    // Nor did it get into a room that does not exist.
+    let nowhere = RoomId(Uuid::new_v4());
+    let refusal = node.draw_traced(nowhere, 7, 1, Some(parent)).await.unwrap_err();
+    let refused = ("mailbox", Some(refusal.code.as_str().to_owned()));
+    assert_eq!(node.kept.spans().last().map(outcome), Some(refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_fenced_has_failed_and_the_op_arrives_all_the_same() {
+    let node = Node::start().await;
+    let room = node.board().await;
+    let parent: TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let fenced = |span: &SpanRecord| span.name == "commit" && span.failure.as_deref() == Some("fenced");
+    let mut drawn = 0;
+    while !node.kept.spans().iter().any(fenced) {
+        drawn += 1;
+        assert!(drawn < 50, "never fenced");
+        node.draw_until_answered(room, 7, drawn).await;
+        // The epoch goes on behind the node's back. It may notice that before the op is there.
+        node.store.claim(node.cluster.me(), &[Shard::of(room)]).await.unwrap();
+        let _ = node.draw_traced(room, 8, drawn, Some(parent)).await;
+    }
+    assert_eq!(node.draw_until_answered(room, 8, drawn).await, Seq(2 * drawn));
 }
 
 #[tokio::test(flavor = "multi_thread")]

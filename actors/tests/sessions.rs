@@ -21,8 +21,8 @@ use enfilade_actors::room::RoomSettings;
 use enfilade_actors::trace::Tracer;
 use enfilade_proto::{Epoch, LoginId, RoomId, SignalOut, UserId};
 use enfilade_store::{
-    Incarnation, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, Shard, Sqlite, SqliteOptions,
-    StoreError, View,
+    Incarnation, Lease, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, Shard, Sqlite,
+    SqliteOptions, StoreError, View,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl Ownership for Fixed {
             std::future::pending::<()>().await;
         }
         let version = self.version.load(Ordering::SeqCst) as u64;
-        Ok(Some(Renewed { version, expired: Vec::new() }))
+        Ok(Some(Renewed { version, leases: Vec::new() }))
     }
 
     async fn view(&self) -> Result<View, StoreError> {
@@ -82,7 +82,11 @@ impl Ownership for Fixed {
         })
     }
 
-    async fn bury(&self, _: &[Incarnation], _: bool, _: Duration) -> Result<Vec<Incarnation>, StoreError> {
+    async fn bury(&self, _: &[Incarnation]) -> Result<Vec<Incarnation>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn expire(&self, _: &[Lease], _: Duration) -> Result<Vec<Incarnation>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -203,12 +207,11 @@ impl Two {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions { migrate: true, ..SqliteOptions::default() };
         let store = Arc::new(Sqlite::open(folder.path().join("test.db"), options).await.unwrap());
-        let clock: Arc<dyn Clock> = Arc::new(RealTime(Instant::now()));
         let host = Host::start(HostArgs {
             me: OWNER,
             log: store.clone(),
             directory: store,
-            clock: clock.clone(),
+            clock: Arc::new(RealTime(Instant::now())),
             settings: RoomSettings::default(),
             committers: 1,
             offload: Offload::Thread,
@@ -224,7 +227,6 @@ impl Two {
                 node: node(me),
                 ownership: ownership.clone(),
                 bus: Arc::new(bus),
-                clock: clock.clone(),
                 probe: Arc::new(AlwaysThere),
                 host,
             };

@@ -160,7 +160,6 @@ impl Node {
             node: describe(config, me, admin_address)?,
             ownership: store.ownership.clone(),
             bus,
-            clock: clock.clone(),
             probe: Arc::new(TcpProbe),
             host: host.clone(),
         })
@@ -490,7 +489,6 @@ pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), St
         },
         ownership: store.ownership.clone(),
         bus: Arc::new(MemoryBus::alone(me)),
-        clock,
         probe: Arc::new(TcpProbe),
         host: Some(host),
     };

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::columns::int;
 use crate::database_url::DatabaseUrl;
 use crate::error::StoreError;
+use crate::shard::Shard;
 use crate::{migrate, postgres, sqlite};
 
 /// A node that never was: the owner of what has none.
@@ -73,12 +74,13 @@ async fn begin_sqlite(connection: &mut SqliteConnection, highest: Epoch) -> SqlR
     let epoch = highest.after_restore(now_s);
     // A shard that never had an owner has no row yet.
     sqlx::query(
-        "WITH RECURSIVE every (shard) AS (SELECT 0 UNION ALL SELECT shard + 1 FROM every WHERE shard < 4095)
+        "WITH RECURSIVE every (shard) AS (SELECT 0 UNION ALL SELECT shard + 1 FROM every WHERE shard + 1 < ?3)
          INSERT INTO shard_owner (shard, incarnation, epoch) SELECT shard, ?1, ?2 FROM every WHERE true
          ON CONFLICT (shard) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch",
     )
     .bind(&NOBODY.as_bytes()[..])
     .bind(int(epoch.0))
+    .bind(Shard::COUNT)
     .execute(&mut *change)
     .await?;
     sqlx::query(BURY_ALL).execute(&mut *change).await?;

@@ -29,7 +29,7 @@ pub use directory::{
 pub use era::after_restore;
 pub use error::StoreError;
 pub use log::{Batch, Incarnation, LogRow, Outcome, RoomLog};
-pub use ownership::{NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View};
+pub use ownership::{Lease, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View};
 pub use postgres::{Postgres, PostgresOptions};
 pub use shard::Shard;
 pub use sqlite::{Sqlite, SqliteOptions};

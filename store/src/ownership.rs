@@ -1,9 +1,10 @@
 //! Who is in the cluster, and who owns which shards: the part of the database by which nodes agree.
 //!
 //! A node is its incarnation: a process from its start to its end. One that was declared dead never comes back under that
-//! name. Leases are kept on the database's clock alone, so that no two nodes have to agree about the time. A wrong suspicion
-//! costs a reload and nothing else: what protects the log is the epoch, which every change of owner raises and every
-//! [`append`](crate::RoomLog::append) asks for.
+//! name. Leases are written by the database's clock alone, so that no two nodes have to agree about the time; and since clocks are
+//! set, whoever judges goes by whether a [`Lease`] changes, not by when it is over. A wrong suspicion costs a reload and nothing
+//! else: what protects the log is the epoch, which every change of owner raises and every [`append`](crate::RoomLog::append) asks
+//! for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -59,7 +60,7 @@ pub struct Renewal {
 pub struct NodeRow {
     pub node: NewNode,
     pub renewal: Renewal,
-    /// Its lease is over: anyone may declare it dead, unless the database was away (see [`Ownership::bury`]).
+    /// Its lease is over, as the database's clock has it. That makes it doubtful, not dead.
     pub expired: bool,
 }
 
@@ -73,13 +74,21 @@ pub struct View {
     pub owners: Vec<(Shard, Incarnation, Epoch)>,
 }
 
+/// A node's lease as another one sees it. Each renewal makes it another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub node: Incarnation,
+    /// Until when it is good, in the store's own measure. Only good for being compared: that clock may be set.
+    pub until: i64,
+}
+
 /// The answer to a renewed lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
     /// See [`View::version`].
     pub version: u64,
-    /// Other nodes whose lease is over and that nobody has declared dead yet.
-    pub expired: Vec<Incarnation>,
+    /// The leases of all other nodes that nobody has declared dead yet, by node. None in a store that lets in one process only.
+    pub leases: Vec<Lease>,
 }
 
 #[async_trait]
@@ -104,15 +113,13 @@ pub trait Ownership: std::fmt::Debug + Send + Sync + 'static {
     /// The cluster as it is now, in one consistent look.
     async fn view(&self) -> Result<View, StoreError>;
 
-    /// Declares dead those of the suspects whose lease is over, or (`proven`: their process is known to be gone) all of them.
-    /// Returns those that this call declared dead. While the database itself was away nobody could renew, so after its start
-    /// no lease is over before one whole `lease` has passed.
-    async fn bury(
-        &self,
-        suspects: &[Incarnation],
-        proven: bool,
-        lease: Duration,
-    ) -> Result<Vec<Incarnation>, StoreError>;
+    /// Declares dead nodes whose processes are known to be gone. Returns those that this call declared dead.
+    async fn bury(&self, gone: &[Incarnation]) -> Result<Vec<Incarnation>, StoreError>;
+
+    /// Declares dead those that still have the lease that was seen: who renewed it meanwhile lives. Returns as
+    /// [`Ownership::bury`]. While the database itself was away nobody could renew, so until it has been up for `grace` it
+    /// declares nobody dead.
+    async fn expire(&self, seen: &[Lease], grace: Duration) -> Result<Vec<Incarnation>, StoreError>;
 
     /// Makes `owner` the owner of those shards that nobody alive owns: that have no owner, a dead or unknown one, or `owner`
     /// itself. Who drains still owns. Returns them in the order asked (each once) with their new epochs, each one higher than

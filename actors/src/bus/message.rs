@@ -55,6 +55,18 @@ pub enum Refused {
     No(Refusal),
 }
 
+impl Refused {
+    /// What steps of a trace are told to have failed by.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotOwner => "not_owner",
+            Self::Gone => "gone",
+            Self::No(refusal) => refusal.code.as_str(),
+        }
+    }
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self::No(refusal)

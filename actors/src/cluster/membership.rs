@@ -1,7 +1,10 @@
 //! Taking part: renewing one's lease, noticing who is gone, and owning one's share.
 //!
 //! There is no leader. Every node looks at the same table, comes to the same conclusion about who should own what, and claims what
-//! falls to itself. The lease is what counts; silence on the bus and a probe only let a death be noticed sooner.
+//! falls to itself. The lease is what counts ([`judge`]); silence on the bus and a probe only let a death be noticed sooner. All times
+//! are counted from when the node started, so that a clock that is set says nothing.
+
+mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -12,6 +15,7 @@ use enfilade_proto::Epoch;
 use enfilade_store::{Incarnation, NodeRow, NodeState, Renewal, Shard, StoreError, View};
 use tokio::time::Instant;
 
+use self::judge::Judge;
 use super::placement::{Plan, candidates, plan};
 use super::{Inner, handover};
 use crate::bus::Message;
@@ -19,10 +23,6 @@ use crate::bus::Message;
 /// How long a node counts as alive after it said so, and how often it says so.
 pub const LEASE: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(1);
-/// A lease that was renewed after longer than this says that the database, or this node, stood still.
-const SMOOTH_MS: u64 = 2_500;
-/// After that nobody is judged for so long: everybody who is there has had two tries.
-const SETTLED_MS: u64 = 2_500;
 /// Looks that are asked for come no closer than this.
 const LOOK: Duration = Duration::from_millis(30);
 /// One that nobody asks for comes after so long, where there are others.
@@ -81,10 +81,7 @@ pub(super) struct Members {
     draining: bool,
     /// Since when the bus has been away.
     bus_away_since_ms: Option<u64>,
-    /// When the lease was renewed last.
-    renewed_ms: u64,
-    /// Since when that has gone smoothly.
-    smooth_since_ms: u64,
+    judge: Judge,
 }
 
 impl Members {
@@ -128,11 +125,10 @@ impl Members {
     /// Where to probe a node; None if it was probed just now, or is not known.
     fn probe(&mut self, node: Incarnation, now_ms: u64) -> Option<String> {
         let address = self.nodes.get(&node)?.node.address.clone();
-        let probed_ms = self.probed_ms.entry(node).or_default();
-        if now_ms < *probed_ms + PROBE_MS {
+        if self.probed_ms.get(&node).is_some_and(|probed_ms| now_ms < probed_ms + PROBE_MS) {
             return None;
         }
-        *probed_ms = now_ms;
+        self.probed_ms.insert(node, now_ms);
         Some(address)
     }
 
@@ -143,17 +139,6 @@ impl Members {
             return true;
         }
         now_ms < *self.bus_away_since_ms.get_or_insert(now_ms) + BUS_AWAY_MS
-    }
-
-    /// Notes that the lease was renewed. True if that went smoothly enough to judge those who did not renew theirs: while the
-    /// database stood still nobody could, and whoever gets through first must not bury the others.
-    fn renewed(&mut self, now_ms: u64) -> bool {
-        let before = std::mem::replace(&mut self.renewed_ms, now_ms);
-        // The clock may have been set back.
-        if now_ms >= before + SMOOTH_MS || now_ms < self.smooth_since_ms {
-            self.smooth_since_ms = now_ms;
-        }
-        now_ms >= self.smooth_since_ms + SETTLED_MS
     }
 
     fn renewal(&mut self, connected: bool, now_ms: u64) -> Renewal {
@@ -233,13 +218,14 @@ impl Inner {
         let connected = self.bus.is_connected();
         let renewal = self.lock().members.renewal(connected, self.now_ms());
         let Some(renewed) = self.ownership.renew(self.me(), renewal, LEASE).await? else { return Ok(false) };
-        let (is_news, smooth) = {
+        let (is_news, overdue) = {
             let mut state = self.lock();
-            (renewed.version != state.members.view_version, state.members.renewed(self.now_ms()))
+            let overdue = state.members.judge.renewed(self.now_ms(), &renewed.leases);
+            (renewed.version != state.members.view_version, overdue)
         };
         let mut look = is_news;
-        if smooth && !renewed.expired.is_empty() {
-            let buried = self.ownership.bury(&renewed.expired, false, LEASE).await?;
+        if !overdue.is_empty() {
+            let buried = self.ownership.expire(&overdue, LEASE).await?;
             buried
                 .iter()
                 .for_each(|node| tracing::warn!(%node, "a node's lease is over: it is declared dead"));
@@ -363,7 +349,7 @@ impl Inner {
         if verdict != Verdict::Gone {
             return false;
         }
-        match self.ownership.bury(&[node], true, LEASE).await {
+        match self.ownership.bury(&[node]).await {
             Ok(buried) => {
                 buried
                     .iter()
@@ -378,8 +364,8 @@ impl Inner {
     }
 
     pub(super) fn renewed_ago(&self) -> Option<Duration> {
-        let renewed_ms = self.lock().members.renewed_ms;
-        (renewed_ms > 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(renewed_ms)))
+        let renewed_ms = self.lock().members.judge.renewed_ms()?;
+        Some(Duration::from_millis(self.now_ms().saturating_sub(renewed_ms)))
     }
 
     // ---- leaving ----------------------------------------------------------------------------------------------

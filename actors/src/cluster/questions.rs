@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use enfilade_proto::{Member, RoomId, UserId};
+use enfilade_store::{Incarnation, Shard};
 use tokio::sync::oneshot;
 
-use super::{ATTACH, Cluster, Inner, RETRY, RETRY_MOST, unreachable_owner};
+use super::{ATTACH, Cluster, Inner, unreachable_owner};
 use crate::bus::{Message, Question, Refused, SessionView, Told};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 
 /// How long one owner is waited for. They answer out of memory.
 const ANSWER: Duration = Duration::from_millis(400);
+/// Between attempts: doubled each time, up to the latter.
+const RETRY: Duration = Duration::from_millis(10);
+const RETRY_MOST: Duration = Duration::from_millis(500);
 
 impl Cluster {
     /// Who is in a room: at most `limit` of them, by id, after the one given.
@@ -83,6 +87,30 @@ impl Inner {
             answer
         };
         self.answer_of(owner, question.shard(), ANSWER, answer).await
+    }
+
+    /// Waits for an answer as long as whoever was asked can give it.
+    pub(super) async fn answer_of<T>(
+        &self,
+        owner: Incarnation,
+        shard: Shard,
+        patience: Duration,
+        mut answer: oneshot::Receiver<Result<T, Refused>>,
+    ) -> Result<T, Refused> {
+        let waiting = async {
+            loop {
+                let moved = self.moved.notified();
+                if !self.is_owner(owner, shard) {
+                    return Err(Refused::NotOwner);
+                }
+                tokio::select! {
+                    biased;
+                    result = &mut answer => return result.unwrap_or(Err(Refused::Gone)),
+                    () = moved => {}
+                }
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Refused::Gone))
     }
 
     pub(super) fn take_question(&self, question: Question, reply: Reply<Told>) {

@@ -24,8 +24,9 @@ pub enum Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Wrote,
-    /// There was nothing to write: whether writing works is not known any better.
-    Asked,
+    /// The database answered and wrote nothing, as there was nothing to write or other nodes own the rooms: whether writing works is
+    /// not known any better.
+    Answered,
     Failed {
         /// There was nothing to write: that nobody answered says nothing about writing.
         asked: bool,
@@ -69,7 +70,7 @@ impl Progress {
             turn.under_way = None;
             match end {
                 End::Wrote => turn.failed = None,
-                End::Asked => turn.failed = turn.failed.filter(|(_, asked)| !asked),
+                End::Answered => turn.failed = turn.failed.filter(|(_, asked)| !asked),
                 End::Failed { asked } => {
                     // That writing failed is still so when asking fails, too.
                     let asked = asked && turn.failed.is_none_or(|(_, asked)| asked);
@@ -109,11 +110,11 @@ mod tests {
         let progress = Progress::of(1);
         progress.ends(0, End::Failed { asked: true });
         assert_eq!(progress.trouble(), Some(Trouble::Failing));
-        progress.ends(0, End::Asked);
+        progress.ends(0, End::Answered);
         assert_eq!(progress.trouble(), None);
         progress.ends(0, End::Failed { asked: false });
         progress.ends(0, End::Failed { asked: true });
-        progress.ends(0, End::Asked);
+        progress.ends(0, End::Answered);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "whether it writes is not known");
     }
 
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(progress.trouble(), Some(Trouble::Failing));
         progress.begins(1);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "nobody knows better yet");
-        progress.ends(1, End::Asked);
+        progress.ends(1, End::Answered);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "nothing was written");
         progress.ends(0, End::Wrote);
         assert_eq!(progress.trouble(), Some(Trouble::Failing), "another one's success is no comfort");

@@ -3,12 +3,14 @@ mod presence;
 use enfilade_proto::board::{Color, Stroke, Width};
 use enfilade_proto::limits::OPS_IN_FLIGHT;
 use enfilade_proto::{Codec, Coord, DisplayName, ElementId, Member, Points, Role, SignalOut};
+use enfilade_store::{Checkpoint, LogRow};
 use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::commit::{RETRY_MOST_MS, RETRY_MS};
 use super::*;
-use crate::bus::{Standing, Watching};
+use crate::bus::{Attached, Notice, Standing, Watching};
 
 const ROOM: RoomId = RoomId(Uuid::from_u128(1));
 const EDGE: Incarnation = Incarnation(Uuid::from_u128(2));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use enfilade_proto::{LoggedOp, OpId, RoomId, Seq, TraceParent};
 
-use crate::bus::{Submission, Writer};
+use crate::bus::{Refused, Submission, Writer};
 use crate::refusal::Refusal;
 use crate::room::Token;
 use crate::trace::{Side, Span, TRACES, Tracer};
@@ -28,6 +28,15 @@ impl TracedOp {
     fn is_among(&self, ops: &[Arc<LoggedOp>]) -> bool {
         let Writer { author, client } = self.writer;
         ops.iter().any(|op| (op.author, op.client, op.op_id) == (author, client, self.op_id))
+    }
+}
+
+/// The room ends before it has done anything with it.
+impl Drop for TracedOp {
+    fn drop(&mut self) {
+        if let Some(span) = self.span.take() {
+            drop(span.failed(Refused::Gone.as_str()));
+        }
     }
 }
 
@@ -67,7 +76,7 @@ impl TracedOps {
     }
 
     pub(super) fn answered(&mut self, token: Token, result: &Result<Seq, Refusal>) {
-        let Some(span) = self.0.remove(&token).and_then(|traced| traced.span) else { return };
+        let Some(span) = self.0.remove(&token).and_then(|mut traced| traced.span.take()) else { return };
         match result {
             Ok(seq) => drop(span.with("op.seq", seq.0)),
             Err(refusal) => drop(span.failed(refusal.code.as_str())),

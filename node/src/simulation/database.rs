@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use enfilade_proto::{Epoch, RoomId, Seq};
 use enfilade_store::{
-    Batch, Checkpoint, Incarnation, LogRow, NewNode, NodeRow, NodeState, Outcome, Renewal, Renewed, Shard,
-    StoreError, View,
+    Batch, Checkpoint, Incarnation, Lease, LogRow, NewNode, NodeRow, NodeState, Outcome, Renewal, Renewed,
+    Shard, StoreError, View,
 };
 
 use super::settings::Fence;
@@ -22,6 +22,8 @@ pub(super) struct Database {
     /// It answers nobody until then.
     pub(super) down_until_ms: u64,
     up_since_ms: u64,
+    /// By how much its clock is fast, or slow.
+    clock_ms: i64,
     /// How often it was started.
     pub(super) starts: u64,
     /// Nodes that do not reach it.
@@ -44,6 +46,12 @@ struct Node {
     row: NewNode,
     renewal: Renewal,
     lease_until_ms: u64,
+}
+
+impl Node {
+    fn lease(&self) -> Lease {
+        Lease { node: self.row.incarnation, until: i64::try_from(self.lease_until_ms).unwrap_or(i64::MAX) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +81,7 @@ impl Database {
             rooms: BTreeMap::new(),
             down_until_ms: 0,
             up_since_ms: 0,
+            clock_ms: 0,
             starts: 1,
             cut: BTreeSet::new(),
             far_ms: BTreeMap::new(),
@@ -102,6 +111,15 @@ impl Database {
         for node in self.nodes.values_mut() {
             node.lease_until_ms = node.lease_until_ms.saturating_sub(1_000);
         }
+    }
+
+    pub(super) fn set_clock(&mut self, by_ms: i64) {
+        self.clock_ms += by_ms;
+    }
+
+    /// What its clock says.
+    fn clock(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.clock_ms)
     }
 
     pub(super) fn is_down(&self, now_ms: u64) -> bool {
@@ -211,7 +229,7 @@ impl Database {
             return Err(StoreError::Exists);
         }
         let renewal = Renewal { state: NodeState::Alive, on_bus: true };
-        let entered = Node { row: node.clone(), renewal, lease_until_ms: now_ms + millis(lease) };
+        let entered = Node { row: node.clone(), renewal, lease_until_ms: self.clock(now_ms) + millis(lease) };
         self.nodes.insert(node.incarnation, entered);
         self.version += 1;
         Ok(())
@@ -224,17 +242,15 @@ impl Database {
         lease: Duration,
         now_ms: u64,
     ) -> Option<Renewed> {
+        let until_ms = self.clock(now_ms) + millis(lease);
         let known = self.nodes.get_mut(&node).filter(|node| node.renewal.state != NodeState::Dead)?;
-        known.lease_until_ms = now_ms + millis(lease);
+        known.lease_until_ms = until_ms;
         if known.renewal != renewal {
             known.renewal = renewal;
             self.version += 1;
         }
-        let expired = |(id, it): (&Incarnation, &Node)| {
-            let over = it.renewal.state != NodeState::Dead && it.lease_until_ms < now_ms;
-            (over && *id != node).then_some(*id)
-        };
-        Some(Renewed { version: self.version, expired: self.nodes.iter().filter_map(expired).collect() })
+        let others = self.nodes.iter().filter(|(id, it)| **id != node && it.renewal.state != NodeState::Dead);
+        Some(Renewed { version: self.version, leases: others.map(|(_, it)| it.lease()).collect() })
     }
 
     pub(super) fn view(&self, now_ms: u64) -> View {
@@ -242,31 +258,33 @@ impl Database {
         let nodes = living.map(|node| NodeRow {
             node: node.row.clone(),
             renewal: node.renewal,
-            expired: node.lease_until_ms < now_ms,
+            expired: node.lease_until_ms < self.clock(now_ms),
         });
         let owners = self.owners.iter().map(|(shard, (owner, epoch))| (*shard, *owner, *epoch));
         View { version: self.version, nodes: nodes.collect(), owners: owners.collect() }
     }
 
-    pub(super) fn bury(
-        &mut self,
-        suspects: &[Incarnation],
-        proven: bool,
-        lease: Duration,
-        now_ms: u64,
-    ) -> Vec<Incarnation> {
-        let settled = now_ms >= self.up_since_ms + millis(lease);
+    pub(super) fn bury(&mut self, gone: &[Incarnation]) -> Vec<Incarnation> {
         let mut buried = Vec::new();
-        for suspect in suspects {
-            let Some(node) = self.nodes.get_mut(suspect) else { continue };
-            let over = proven || settled && node.lease_until_ms < now_ms;
-            if over && node.renewal.state != NodeState::Dead {
+        for id in gone {
+            let Some(node) = self.nodes.get_mut(id) else { continue };
+            if node.renewal.state != NodeState::Dead {
                 node.renewal.state = NodeState::Dead;
-                buried.push(*suspect);
+                buried.push(*id);
             }
         }
         self.version += u64::from(!buried.is_empty());
         buried
+    }
+
+    pub(super) fn expire(&mut self, seen: &[Lease], grace: Duration, now_ms: u64) -> Vec<Incarnation> {
+        if now_ms < self.up_since_ms + millis(grace) {
+            return Vec::new();
+        }
+        let same = |lease: &Lease| self.nodes.get(&lease.node).is_some_and(|it| it.lease() == *lease);
+        let gone: Vec<Incarnation> =
+            seen.iter().filter(|lease| same(lease)).map(|lease| lease.node).collect();
+        self.bury(&gone)
     }
 
     pub(super) fn claim(&mut self, owner: Incarnation, shards: &[Shard]) -> Vec<(Shard, Epoch)> {

@@ -192,7 +192,6 @@ async fn put_together(world: &World, me: Incarnation, index: usize, clock: Arc<N
         node,
         ownership: log.clone(),
         bus,
-        clock: clock.clone(),
         probe: Arc::new(SimProbe { me, world: world.clone() }),
         host: Some(host.clone()),
     })

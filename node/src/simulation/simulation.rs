@@ -290,6 +290,7 @@ impl Simulation {
                 self.befall(Fault::FarDatabase { node, by_ms, for_ms });
                 self.befall(Fault::OffBus { node, for_ms });
             }
+            Fault::ClockSet { by_ms } => self.world.lock().database.set_clock(by_ms),
             Fault::OwnersSetBack { by_ms } => {
                 let then = self.past.iter().rev().find(|(at_ms, _)| at_ms + by_ms <= now_ms);
                 if let Some((_, owners)) = then {

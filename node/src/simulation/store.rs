@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use enfilade_proto::{DisplayName, Epoch, LinkId, LoginId, Role, RoomId, RoomKind, Seq, UserId, Username};
 use enfilade_store::{
-    Access, Batch, Checkpoint, Directory, Idempotency, Incarnation, LinkRow, LogRow, LoginRow, MemberRow,
-    NewLink, NewNode, NewRoom, NewUser, Outcome, Ownership, Renewal, Renewed, RoomLog, RoomRow, Shard,
-    StoreError, UserRow, View, Visit,
+    Access, Batch, Checkpoint, Directory, Idempotency, Incarnation, Lease, LinkRow, LogRow, LoginRow,
+    MemberRow, NewLink, NewNode, NewRoom, NewUser, Outcome, Ownership, Renewal, Renewed, RoomLog, RoomRow,
+    Shard, StoreError, UserRow, View, Visit,
 };
 use tokio::sync::oneshot;
 
@@ -261,18 +261,21 @@ impl Ownership for SimLog {
         self.look("view", |state| state.database.view(state.now_ms)).await
     }
 
-    async fn bury(
-        &self,
-        suspects: &[Incarnation],
-        proven: bool,
-        lease: Duration,
-    ) -> Result<Vec<Incarnation>, StoreError> {
-        let suspects = suspects.to_vec();
+    async fn bury(&self, gone: &[Incarnation]) -> Result<Vec<Incarnation>, StoreError> {
+        let gone = gone.to_vec();
         self.write("bury", move |state| {
-            let buried = state.database.bury(&suspects, proven, lease, state.now_ms);
-            for node in &buried {
-                state.note("buried", [node.0.as_u64_pair().0, 0, 0], || short(*node));
-            }
+            let buried = state.database.bury(&gone);
+            note_buried(state, &buried);
+            Ok(buried)
+        })
+        .await
+    }
+
+    async fn expire(&self, seen: &[Lease], grace: Duration) -> Result<Vec<Incarnation>, StoreError> {
+        let seen = seen.to_vec();
+        self.write("expire", move |state| {
+            let buried = state.database.expire(&seen, grace, state.now_ms);
+            note_buried(state, &buried);
             Ok(buried)
         })
         .await
@@ -307,6 +310,12 @@ impl Ownership for SimLog {
             Ok(given)
         })
         .await
+    }
+}
+
+fn note_buried(state: &mut State, buried: &[Incarnation]) {
+    for node in buried {
+        state.note("buried", [node.0.as_u64_pair().0, 0, 0], || short(*node));
     }
 }
 

@@ -62,6 +62,17 @@ fn large_clusters_keep_what_they_promise() {
 }
 
 #[test]
+fn a_clock_that_is_set_is_nobodys_death() {
+    let settings = Settings { kinds: &[Kind::ClockSet], ..Settings::default() };
+    for seed in 0..10 {
+        let finding = run(seed, &settings, true);
+        assert_eq!(finding.violations, Vec::<String>::new(), "seed {seed}");
+        let buried: Vec<_> = finding.lines.iter().filter(|line| line.contains(" buried ")).collect();
+        assert!(buried.is_empty(), "seed {seed}: {buried:?}");
+    }
+}
+
+#[test]
 fn a_seed_runs_twice_the_same_way() {
     for seed in 1_000..1_004 {
         let [one, other] = [(); 2].map(|()| run(seed, &Settings::default(), false));

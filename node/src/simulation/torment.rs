@@ -51,6 +51,10 @@ pub(super) enum Fault {
         by_ms: u64,
         for_ms: u64,
     },
+    /// The clock of the database is set.
+    ClockSet {
+        by_ms: i64,
+    },
     /// The table of owners is set back to what it was some time ago.
     OwnersSetBack {
         by_ms: u64,
@@ -80,6 +84,7 @@ pub(super) enum Kind {
     OffDatabase,
     FarDatabase,
     FarAway,
+    ClockSet,
     OwnersSetBack,
     Prune,
     Weather,
@@ -97,6 +102,7 @@ impl Kind {
         Self::OffDatabase,
         Self::FarDatabase,
         Self::FarAway,
+        Self::ClockSet,
         Self::OwnersSetBack,
         Self::Prune,
         Self::Weather,
@@ -137,6 +143,10 @@ fn fault(chance: &mut Chance, kind: Kind, nodes: usize) -> Fault {
         }
         Kind::FarAway => {
             Fault::FarAway { node, by_ms: chance.between(200, 8_000), for_ms: chance.between(200, 9_000) }
+        }
+        Kind::ClockSet => {
+            let by_ms = chance.between(100, 3_600_000) as i64;
+            Fault::ClockSet { by_ms: if chance.one_in(2) { by_ms } else { -by_ms } }
         }
         Kind::OwnersSetBack => Fault::OwnersSetBack { by_ms: chance.between(100, 8_000) },
         Kind::Prune => Fault::Prune,

@@ -20,9 +20,40 @@ use crate::columns::{node_state, node_state_text};
 use crate::error::StoreError;
 use crate::log::Incarnation;
 use crate::ownership::{
-    DEAD_ARE_KEPT, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View, in_order,
+    DEAD_ARE_KEPT, Lease, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View, in_order,
 };
 use crate::shard::Shard;
+
+/// What a lease is compared by: microseconds, which is as exact as it is kept.
+macro_rules! until {
+    () => {
+        "(extract(epoch FROM lease_until) * 1000000)::bigint"
+    };
+}
+
+/// What node $1 hears when it has renewed its lease.
+macro_rules! heard {
+    () => {
+        concat!(
+            "SELECT c.version, others.nodes, others.leases
+             FROM cluster AS c, (
+                 SELECT coalesce(array_agg(incarnation ORDER BY incarnation), '{}') AS nodes,
+                     coalesce(array_agg(",
+            until!(),
+            " ORDER BY incarnation), '{}') AS leases
+                 FROM node WHERE incarnation <> $1 AND state <> 'dead') AS others"
+        )
+    };
+}
+
+/// Declares dead those that were locked as `gone`.
+macro_rules! bury_gone {
+    () => {
+        "UPDATE node AS n SET state = 'dead', lease_until = clock_timestamp()
+         FROM gone AS g WHERE n.incarnation = g.incarnation
+         RETURNING n.incarnation"
+    };
+}
 
 #[async_trait]
 impl Ownership for Postgres {
@@ -55,15 +86,16 @@ impl Ownership for Postgres {
         look.settle(view).await
     }
 
-    async fn bury(
-        &self,
-        suspects: &[Incarnation],
-        proven: bool,
-        lease: Duration,
-    ) -> Result<Vec<Incarnation>, StoreError> {
+    async fn bury(&self, gone: &[Incarnation]) -> Result<Vec<Incarnation>, StoreError> {
         let mut change = self.ownership.change().await?;
-        let buried = bury(&mut change, suspects, proven, lease).await;
+        let buried = bury(&mut change, gone).await;
         change.settle(buried).await
+    }
+
+    async fn expire(&self, seen: &[Lease], grace: Duration) -> Result<Vec<Incarnation>, StoreError> {
+        let mut change = self.ownership.change().await?;
+        let expired = expire(&mut change, seen, grace).await;
+        change.settle(expired).await
     }
 
     async fn claim(&self, owner: Incarnation, shards: &[Shard]) -> Result<Vec<(Shard, Epoch)>, StoreError> {
@@ -122,17 +154,14 @@ async fn renew(
     renewal: Renewal,
     lease: Duration,
 ) -> SqlResult<Option<Renewed>> {
-    sqlx::query(
+    sqlx::query(concat!(
         "WITH renewed AS (
              UPDATE node SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
              WHERE incarnation = $1 AND state = $2 AND on_bus = $3 AND state <> 'dead'
-             RETURNING 1)
-         SELECT c.version, ARRAY(
-             SELECT n.incarnation FROM node AS n
-             WHERE n.incarnation <> $1 AND n.state <> 'dead' AND n.lease_until < clock_timestamp()
-             ORDER BY n.incarnation)
-         FROM cluster AS c WHERE EXISTS (SELECT 1 FROM renewed)",
-    )
+             RETURNING 1) ",
+        heard!(),
+        " WHERE EXISTS (SELECT 1 FROM renewed)"
+    ))
     .bind(node.0)
     .bind(node_state_text(renewal.state))
     .bind(renewal.on_bus)
@@ -174,44 +203,49 @@ async fn announce(
     if !unchanged {
         raise_version(&mut *connection).await?;
     }
-    let renewed = sqlx::query(
-        "SELECT c.version, ARRAY(
-             SELECT n.incarnation FROM node AS n
-             WHERE n.incarnation <> $1 AND n.state <> 'dead' AND n.lease_until < clock_timestamp()
-             ORDER BY n.incarnation)
-         FROM cluster AS c",
-    )
-    .bind(node.0)
-    .try_map(|row| renewed_row(&row))
-    .fetch_one(connection)
-    .await?;
+    let renewed =
+        sqlx::query(heard!()).bind(node.0).try_map(|row| renewed_row(&row)).fetch_one(connection).await?;
     Ok(Some(renewed))
 }
 
-/// While the database was away nobody could renew, so it waits with its judgement until it has been up for one lease.
-async fn bury(
-    connection: &mut Connection,
-    suspects: &[Incarnation],
-    proven: bool,
-    lease: Duration,
-) -> SqlResult<Vec<Incarnation>> {
-    let buried = sqlx::query(
+async fn bury(connection: &mut Connection, gone: &[Incarnation]) -> SqlResult<Vec<Incarnation>> {
+    let buried = sqlx::query(concat!(
         "WITH gone AS (
-             SELECT incarnation FROM node
-             WHERE incarnation = ANY ($1) AND state <> 'dead' AND ($2 OR (
-                 lease_until < clock_timestamp()
-                 AND pg_postmaster_start_time() + $3 * interval '1 millisecond' < clock_timestamp()))
-             ORDER BY incarnation FOR UPDATE)
-         UPDATE node AS n SET state = 'dead', lease_until = clock_timestamp()
-         FROM gone AS g WHERE n.incarnation = g.incarnation
-         RETURNING n.incarnation",
-    )
-    .bind(suspects.iter().map(|suspect| suspect.0).collect::<Vec<_>>())
-    .bind(proven)
-    .bind(millis(lease))
+             SELECT incarnation FROM node WHERE incarnation = ANY ($1) AND state <> 'dead'
+             ORDER BY incarnation FOR UPDATE) ",
+        bury_gone!()
+    ))
+    .bind(gone.iter().map(|node| node.0).collect::<Vec<_>>())
     .try_map(|row| uuid(&row, 0).map(Incarnation))
     .fetch_all(&mut *connection)
     .await?;
+    note_buried(connection, buried).await
+}
+
+/// A renewal that is under way is waited for; after that the lease is another one. If the server's clock was set back, its start may
+/// seem to be yet to come; that was long enough ago.
+async fn expire(connection: &mut Connection, seen: &[Lease], grace: Duration) -> SqlResult<Vec<Incarnation>> {
+    let buried = sqlx::query(concat!(
+        "WITH gone AS (
+             SELECT incarnation FROM node
+             JOIN unnest($1::uuid[], $2::bigint[]) AS seen (id, until) ON incarnation = seen.id AND ",
+        until!(),
+        " = seen.until
+             WHERE state <> 'dead' AND pg_postmaster_start_time()
+                 NOT BETWEEN clock_timestamp() - $3 * interval '1 millisecond' AND clock_timestamp()
+             ORDER BY incarnation FOR UPDATE OF node) ",
+        bury_gone!()
+    ))
+    .bind(seen.iter().map(|lease| lease.node.0).collect::<Vec<_>>())
+    .bind(seen.iter().map(|lease| lease.until).collect::<Vec<_>>())
+    .bind(millis(grace))
+    .try_map(|row| uuid(&row, 0).map(Incarnation))
+    .fetch_all(&mut *connection)
+    .await?;
+    note_buried(connection, buried).await
+}
+
+async fn note_buried(connection: &mut Connection, buried: Vec<Incarnation>) -> SqlResult<Vec<Incarnation>> {
     if !buried.is_empty() {
         raise_version(connection).await?;
     }
@@ -321,8 +355,9 @@ fn owned(row: &PgRow) -> SqlResult<(Shard, Epoch)> {
 }
 
 fn renewed_row(row: &PgRow) -> SqlResult<Renewed> {
-    let expired: Vec<Uuid> = row.try_get(1)?;
-    Ok(Renewed { version: count(row, 0)?, expired: expired.into_iter().map(Incarnation).collect() })
+    let (nodes, leases): (Vec<Uuid>, Vec<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    let leases = nodes.into_iter().zip(leases).map(|(node, until)| Lease { node: Incarnation(node), until });
+    Ok(Renewed { version: count(row, 0)?, leases: leases.collect() })
 }
 
 fn node_row(row: &PgRow) -> SqlResult<NodeRow> {

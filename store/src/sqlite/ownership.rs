@@ -16,7 +16,7 @@ use crate::columns::{damaged, node_state, node_state_text};
 use crate::error::StoreError;
 use crate::log::Incarnation;
 use crate::ownership::{
-    DEAD_ARE_KEPT, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View, in_order,
+    DEAD_ARE_KEPT, Lease, NewNode, NodeRow, NodeState, Ownership, Renewal, Renewed, View, in_order,
 };
 use crate::shard::Shard;
 
@@ -51,15 +51,15 @@ impl Ownership for Sqlite {
         view(&mut moment).await.map_err(read_failed)
     }
 
-    async fn bury(
-        &self,
-        suspects: &[Incarnation],
-        proven: bool,
-        _lease: Duration,
-    ) -> Result<Vec<Incarnation>, StoreError> {
+    async fn bury(&self, gone: &[Incarnation]) -> Result<Vec<Incarnation>, StoreError> {
         let mut change = self.writer.change().await?;
-        let buried = bury(&mut change, suspects, proven).await;
+        let buried = bury(&mut change, gone).await;
         change.settle(buried).await
+    }
+
+    /// There is nobody else whose lease could have been seen.
+    async fn expire(&self, _: &[Lease], _: Duration) -> Result<Vec<Incarnation>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn claim(&self, owner: Incarnation, shards: &[Shard]) -> Result<Vec<(Shard, Epoch)>, StoreError> {
@@ -146,37 +146,21 @@ async fn renew(
     if !unchanged {
         raise_version(connection).await?;
     }
-    let expired = sqlx::query(concat!(
-        "SELECT incarnation FROM node WHERE incarnation <> ? AND state <> 'dead' AND lease_until < ",
-        now!(),
-        " ORDER BY incarnation"
-    ))
-    .bind(blob(&node))
-    .try_map(|row: SqliteRow| uuid(&row, 0).map(Incarnation))
-    .fetch_all(&mut *connection)
-    .await?;
-    Ok(Some(Renewed { version: version(connection).await?, expired }))
+    Ok(Some(Renewed { version: version(connection).await?, leases: Vec::new() }))
 }
 
-async fn bury(
-    connection: &mut SqliteConnection,
-    suspects: &[Incarnation],
-    proven: bool,
-) -> SqlResult<Vec<Incarnation>> {
+async fn bury(connection: &mut SqliteConnection, gone: &[Incarnation]) -> SqlResult<Vec<Incarnation>> {
     let mut buried = Vec::new();
-    for suspect in suspects.iter().collect::<BTreeSet<_>>() {
+    for node in gone.iter().collect::<BTreeSet<_>>() {
         let done = sqlx::query(concat!(
             "UPDATE node SET state = 'dead', lease_until = ",
             now!(),
-            " WHERE incarnation = ? AND state <> 'dead' AND (? OR lease_until < ",
-            now!(),
-            ")"
+            " WHERE incarnation = ? AND state <> 'dead'"
         ))
-        .bind(blob(suspect))
-        .bind(proven)
+        .bind(blob(node))
         .execute(&mut *connection)
         .await?;
-        buried.extend((done.rows_affected() == 1).then_some(*suspect));
+        buried.extend((done.rows_affected() == 1).then_some(*node));
     }
     if !buried.is_empty() {
         raise_version(connection).await?;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enfilade_proto::Epoch;
-use enfilade_store::{Incarnation, NewNode, NodeState, Renewal, Shard};
+use enfilade_store::{Incarnation, NodeState, Renewal, Shard};
 use futures_util::future::join_all;
 
-use super::ownership::{ALIVE, shards, until_expired, version};
-use super::{LEASE, OwnedLog, Owner, new_node};
+use super::ownership::{ALIVE, shards, version};
+use super::{LEASE, OwnedLog, Owner};
 
 async fn nodes(log: &dyn OwnedLog) -> Vec<Incarnation> {
     log.view().await.unwrap().nodes.iter().map(|row| row.node.incarnation).collect()
@@ -27,26 +27,34 @@ pub(crate) async fn nodes_live_beside_each_other(log: &dyn OwnedLog) {
     let view = log.view().await.unwrap();
     let found = |node| view.nodes.iter().find(|row| row.node.incarnation == node).unwrap().renewal;
     assert_eq!((found(one.incarnation), found(two.incarnation)), (draining, ALIVE));
-    assert_eq!(log.bury(&[one.incarnation], true, LEASE).await.unwrap(), [one.incarnation]);
+    assert_eq!(log.bury(&[one.incarnation]).await.unwrap(), [one.incarnation]);
     assert_eq!(nodes(log).await, [two.incarnation]);
 }
 
-pub(crate) async fn whoever_renews_hears_whose_lease_is_over(log: &dyn OwnedLog) {
+pub(crate) async fn only_those_who_do_not_renew_expire(log: &dyn OwnedLog) {
     let one = Owner::new(log).await;
-    let late: Vec<NewNode> = (0..3).map(|_| new_node()).collect();
-    for node in &late {
-        log.enter(node, Duration::ZERO).await.unwrap();
-        until_expired(log, node).await;
-    }
-    let expected = sorted(late.iter().map(|node| node.incarnation).collect());
-    let heard = log.renew(one.incarnation, ALIVE, LEASE).await.unwrap().unwrap();
-    assert_eq!(heard.expired, expected);
-    assert_eq!(heard.version, version(log).await);
-    log.renew(expected[0], ALIVE, LEASE).await.unwrap();
-    let suspects = [&[one.incarnation][..], &expected].concat();
-    let buried = log.bury(&suspects, false, Duration::ZERO).await.unwrap();
-    assert_eq!(sorted(buried), expected[1..], "neither the one that came back nor the one that asks");
-    assert_eq!(log.renew(one.incarnation, ALIVE, LEASE).await.unwrap().unwrap().expired, []);
+    let hear = async || log.renew(one.incarnation, ALIVE, LEASE).await.unwrap().unwrap();
+    assert_eq!(hear().await.leases, [], "there is nobody else");
+    let others = [Owner::new(log).await, Owner::new(log).await, Owner::new(log).await];
+    let others = sorted(others.iter().map(|owner| owner.incarnation).collect());
+    let before = hear().await;
+    assert_eq!(before.leases.iter().map(|lease| lease.node).collect::<Vec<_>>(), others);
+    assert_eq!(before.version, version(log).await);
+    assert_eq!(hear().await, before, "nobody else has renewed");
+    log.renew(others[0], ALIVE, LEASE).await.unwrap();
+    log.renew(others[1], Renewal { on_bus: false, ..ALIVE }, LEASE).await.unwrap();
+    let after = hear().await;
+    let changed = before.leases.iter().zip(&after.leases).map(|(before, after)| before != after);
+    assert_eq!(changed.collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(
+        log.expire(&before.leases, LEASE).await.unwrap(),
+        [],
+        "the database has not been up for an hour"
+    );
+    assert_eq!(log.expire(&before.leases, Duration::ZERO).await.unwrap(), others[2..]);
+    assert_eq!(log.expire(&before.leases, Duration::ZERO).await.unwrap(), []);
+    let left = hear().await;
+    assert_eq!((left.leases, left.version), (after.leases[..2].to_vec(), after.version + 1));
 }
 
 pub(crate) async fn a_node_is_declared_dead_once(log: &dyn OwnedLog) {
@@ -56,7 +64,7 @@ pub(crate) async fn a_node_is_declared_dead_once(log: &dyn OwnedLog) {
         let mut backwards = suspects.clone();
         backwards.reverse();
         let asked = [&suspects, &backwards, &suspects, &backwards];
-        let answers = join_all(asked.iter().map(|asked| log.bury(asked, true, LEASE))).await;
+        let answers = join_all(asked.iter().map(|asked| log.bury(asked))).await;
         let buried: Vec<Incarnation> = answers.into_iter().flat_map(|answer| answer.unwrap()).collect();
         assert_eq!(sorted(buried), sorted(suspects));
     }
@@ -71,7 +79,7 @@ pub(crate) async fn only_what_nobody_alive_owns_is_claimed(log: &dyn OwnedLog) {
     let all = shards(&[4, 3, 2, 1]);
     let claimed = log.claim(three.incarnation, &all).await.unwrap();
     assert_eq!(claimed, [(all[0], Epoch(1))], "who drains still owns");
-    log.bury(&[one.incarnation], true, LEASE).await.unwrap();
+    log.bury(&[one.incarnation]).await.unwrap();
     let claimed = log.claim(three.incarnation, &all).await.unwrap();
     assert_eq!(claimed, [(all[0], Epoch(2)), (all[2], Epoch(2)), (all[3], Epoch(2))]);
 }
@@ -104,7 +112,7 @@ pub(crate) async fn of_many_who_claim_a_shard_one_gets_it(log: &dyn OwnedLog) {
     assert!(first.values().all(|(_, epoch)| *epoch == Epoch(1)));
     let dead: Vec<Incarnation> = owners.drain(..3).map(|owner| owner.incarnation).collect();
     // Some claim before they are declared dead, some after.
-    let (buried, _) = tokio::join!(log.bury(&dead, true, LEASE), claim_all_at_once(log, &owners));
+    let (buried, _) = tokio::join!(log.bury(&dead), claim_all_at_once(log, &owners));
     assert_eq!(buried.unwrap().len(), 3);
     let second = claim_all_at_once(log, &owners).await;
     assert!(second.iter().all(|(shard, (owner, epoch))| !dead.contains(owner) && *epoch > first[shard].1));

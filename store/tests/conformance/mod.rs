@@ -31,7 +31,7 @@ macro_rules! every_store {
                 a_node_says_how_it_is
                 a_node_that_leaves_does_not_come_back
                 a_lease_that_is_over_can_be_renewed_until_the_node_is_buried
-                only_those_whose_lease_is_over_are_buried_without_proof
+                only_nodes_that_are_there_are_buried
                 every_claim_raises_the_epoch
                 what_nobody_alive_owns_can_be_claimed
                 whoever_is_not_alive_gets_nothing
@@ -138,7 +138,7 @@ impl<'a> Owner<'a> {
             .iter()
             .filter(|(shard, owner, _)| shards.contains(shard) && *owner != self.incarnation);
         let in_the_way: Vec<Incarnation> = in_the_way.map(|(_, owner, _)| *owner).collect();
-        self.log.bury(&in_the_way, true, LEASE).await.unwrap();
+        self.log.bury(&in_the_way).await.unwrap();
         self.log.claim(self.incarnation, shards).await.unwrap().into_iter().collect()
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enfilade_proto::Epoch;
-use enfilade_store::{NewNode, NodeRow, NodeState, Renewal, Shard, StoreError};
+use enfilade_store::{Lease, NewNode, NodeRow, NodeState, Renewal, Shard, StoreError};
 
 use super::{LEASE, OwnedLog, Owner, new_incarnation, new_node};
 
@@ -38,7 +38,7 @@ pub(crate) async fn a_node_enters_once(log: &dyn OwnedLog) {
     let again = log.enter(&NewNode { name: "another".into(), ..node.clone() }, LEASE).await;
     assert!(matches!(again, Err(StoreError::Exists)), "{again:?}");
     assert_eq!(log.view().await.unwrap().nodes, rows);
-    log.bury(&[node.incarnation], true, LEASE).await.unwrap();
+    log.bury(&[node.incarnation]).await.unwrap();
     let again = log.enter(&node, LEASE).await;
     assert!(matches!(again, Err(StoreError::Exists)), "the dead do not come back: {again:?}");
     assert_eq!(log.view().await.unwrap().nodes, []);
@@ -57,7 +57,7 @@ pub(crate) async fn a_node_says_how_it_is(log: &dyn OwnedLog) {
         let renewed = log.renew(node.incarnation, renewal, LEASE).await.unwrap().unwrap();
         let view = log.view().await.unwrap();
         assert_eq!(view.nodes, [NodeRow { node: node.clone(), renewal, expired: false }]);
-        assert_eq!((renewed.version, renewed.expired), (view.version, vec![]));
+        assert_eq!((renewed.version, renewed.leases), (view.version, vec![]));
     }
     assert_eq!(log.renew(new_incarnation(), ALIVE, LEASE).await.unwrap(), None, "nobody knows that one");
 }
@@ -70,7 +70,7 @@ pub(crate) async fn a_node_that_leaves_does_not_come_back(log: &dyn OwnedLog) {
     assert_eq!(log.view().await.unwrap().nodes, []);
     assert_eq!(log.renew(owner.incarnation, ALIVE, LEASE).await.unwrap(), None);
     assert_eq!(log.renew(owner.incarnation, left, LEASE).await.unwrap(), None);
-    assert_eq!(log.bury(&[owner.incarnation], true, LEASE).await.unwrap(), [], "it is dead already");
+    assert_eq!(log.bury(&[owner.incarnation]).await.unwrap(), [], "it is dead already");
     assert_eq!(log.claim(owner.incarnation, &shards(&[7, 8])).await.unwrap(), []);
     let heir = Owner::new(log).await;
     assert_eq!(log.claim(heir.incarnation, &shards(&[7])).await.unwrap(), [(shards(&[7])[0], Epoch(2))]);
@@ -82,23 +82,23 @@ pub(crate) async fn a_lease_that_is_over_can_be_renewed_until_the_node_is_buried
     until_expired(log, &node).await;
     assert!(log.renew(node.incarnation, ALIVE, LEASE).await.unwrap().is_some());
     assert!(!log.view().await.unwrap().nodes[0].expired);
-    assert_eq!(log.bury(&[node.incarnation], false, Duration::ZERO).await.unwrap(), []);
     log.renew(node.incarnation, ALIVE, Duration::ZERO).await.unwrap();
     until_expired(log, &node).await;
-    assert_eq!(log.bury(&[node.incarnation], false, Duration::ZERO).await.unwrap(), [node.incarnation]);
+    assert_eq!(log.bury(&[node.incarnation]).await.unwrap(), [node.incarnation]);
     assert_eq!(log.renew(node.incarnation, ALIVE, LEASE).await.unwrap(), None);
     assert_eq!(log.view().await.unwrap().nodes, []);
 }
 
-pub(crate) async fn only_those_whose_lease_is_over_are_buried_without_proof(log: &dyn OwnedLog) {
+pub(crate) async fn only_nodes_that_are_there_are_buried(log: &dyn OwnedLog) {
     let node = new_node();
     log.enter(&node, LEASE).await.unwrap();
     let suspects = [new_incarnation(), node.incarnation, node.incarnation];
-    assert_eq!(log.bury(&suspects, false, Duration::ZERO).await.unwrap(), []);
+    let never_were = suspects.map(|node| Lease { node, until: 1 });
+    assert_eq!(log.expire(&never_were, Duration::ZERO).await.unwrap(), []);
     assert!(log.renew(node.incarnation, ALIVE, LEASE).await.unwrap().is_some());
-    assert_eq!(log.bury(&[], true, LEASE).await.unwrap(), []);
-    assert_eq!(log.bury(&suspects, true, LEASE).await.unwrap(), [node.incarnation]);
-    assert_eq!(log.bury(&suspects, true, LEASE).await.unwrap(), []);
+    assert_eq!(log.bury(&[]).await.unwrap(), []);
+    assert_eq!(log.bury(&suspects).await.unwrap(), [node.incarnation]);
+    assert_eq!(log.bury(&suspects).await.unwrap(), []);
 }
 
 // ---- owners ---------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ pub(crate) async fn every_claim_raises_the_epoch(log: &dyn OwnedLog) {
         let owner = Owner::new(log).await;
         for _ in 0..2 {
             owner.take(&[]).await;
-            log.bury(&owners(log, &owner).await, true, LEASE).await.unwrap();
+            log.bury(&owners(log, &owner).await).await.unwrap();
             let claimed = log.claim(owner.incarnation, &all).await.unwrap();
             assert!(claimed.iter().map(|(shard, _)| *shard).eq(Shard::all()), "in the order asked");
             for (shard, epoch) in claimed {
@@ -141,7 +141,7 @@ pub(crate) async fn what_nobody_alive_owns_can_be_claimed(log: &dyn OwnedLog) {
     let some = shards(&[4_095, 0]);
     let claimed = log.claim(first.incarnation, &some).await.unwrap();
     assert_eq!(claimed, [(some[0], Epoch(1)), (some[1], Epoch(1))]);
-    log.bury(&[first.incarnation], true, LEASE).await.unwrap();
+    log.bury(&[first.incarnation]).await.unwrap();
     assert_eq!(
         log.view().await.unwrap().owners.len(),
         2,
@@ -164,7 +164,7 @@ pub(crate) async fn whoever_is_not_alive_gets_nothing(log: &dyn OwnedLog) {
     let stranger = new_incarnation();
     assert_eq!(log.claim(stranger, &some).await.unwrap(), []);
     let dead = Owner::new(log).await;
-    log.bury(&[dead.incarnation], true, LEASE).await.unwrap();
+    log.bury(&[dead.incarnation]).await.unwrap();
     assert_eq!(log.claim(dead.incarnation, &some).await.unwrap(), []);
     let owner = Owner::new(log).await;
     assert_eq!(log.claim(owner.incarnation, &some).await.unwrap().len(), 2);
@@ -207,14 +207,14 @@ pub(crate) async fn the_version_grows_with_every_change_and_only_then(log: &dyn 
     log.hand_over(me, me, &shards(&[3])).await.unwrap();
     log.hand_over(me, new_incarnation(), &shards(&[1])).await.unwrap();
     grew(log, &mut at, false, "nothing is handed over").await;
-    log.bury(&[me], false, LEASE).await.unwrap();
-    log.bury(&[new_incarnation()], true, LEASE).await.unwrap();
+    log.expire(&[Lease { node: me, until: 1 }], Duration::ZERO).await.unwrap();
+    log.bury(&[new_incarnation()]).await.unwrap();
     grew(log, &mut at, false, "nobody is buried").await;
     log.renew(me, Renewal { state: NodeState::Draining, ..ALIVE }, LEASE).await.unwrap();
     grew(log, &mut at, true, "a node drains").await;
-    log.bury(&[me], true, LEASE).await.unwrap();
+    log.bury(&[me]).await.unwrap();
     grew(log, &mut at, true, "a node is buried").await;
-    log.bury(&[me], true, LEASE).await.unwrap();
+    log.bury(&[me]).await.unwrap();
     log.renew(me, ALIVE, LEASE).await.unwrap();
     grew(log, &mut at, false, "it is dead already").await;
 }

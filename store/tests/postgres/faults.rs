@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::conformance::log::everything;
-use super::conformance::ownership::{ALIVE, shards, until_expired};
-use super::conformance::{LEASE, Owner, batch, new_node, new_room_id};
+use super::conformance::ownership::{ALIVE, shards};
+use super::conformance::{LEASE, Owner, batch, new_room_id};
 use super::{Place, Waiting};
 
 const IN_TIME: Duration = Duration::from_secs(60);
@@ -300,17 +300,39 @@ async fn nothing_acknowledged_is_lost_when_the_server_loses_power() {
 async fn nobody_is_declared_dead_for_not_having_renewed_while_the_server_was_away() {
     let server = server().await;
     let store = open(&server).await;
-    let node = new_node();
-    store.enter(&node, Duration::ZERO).await.unwrap();
-    until_expired(&store, &node).await;
+    let (me, other) = (Owner::new(&store).await, Owner::new(&store).await);
+    let seen = store.renew(me.incarnation, ALIVE, LEASE).await.unwrap().unwrap().leases;
     tokio::task::block_in_place(|| server.restart_immediate()).unwrap();
-    let suspects = [node.incarnation];
     // The connections know nothing of it yet.
-    let buried = until_it_works(|| store.bury(&suspects, false, LEASE)).await;
+    let buried = until_it_works(|| store.expire(&seen, LEASE)).await;
     assert_eq!(buried, [], "an hour has not passed");
-    assert!(store.renew(node.incarnation, ALIVE, Duration::ZERO).await.unwrap().is_some());
-    until_expired(&store, &node).await;
-    assert_eq!(store.bury(&suspects, false, Duration::ZERO).await.unwrap(), suspects);
+    assert!(store.renew(other.incarnation, ALIVE, LEASE).await.unwrap().is_some());
+    assert_eq!(store.expire(&seen, Duration::ZERO).await.unwrap(), [], "it has renewed");
+    let seen = store.renew(me.incarnation, ALIVE, LEASE).await.unwrap().unwrap().leases;
+    assert_eq!(store.expire(&seen, Duration::ZERO).await.unwrap(), [other.incarnation]);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_is_under_way_counts() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    let (me, other) = (Owner::new(&store).await, Owner::new(&store).await);
+    let seen = store.renew(me.incarnation, ALIVE, LEASE).await.unwrap().unwrap().leases;
+    let mut connection = place.connection().await;
+    let mut renewal = connection.begin().await.unwrap();
+    sqlx::query("UPDATE node SET lease_until = lease_until + interval '1 second' WHERE incarnation = $1")
+        .bind(other.incarnation.0)
+        .execute(&mut *renewal)
+        .await
+        .unwrap();
+    let commit = async {
+        place.until(Waiting::Bury).await;
+        renewal.commit().await.unwrap();
+    };
+    let (expired, ()) = tokio::join!(store.expire(&seen, Duration::ZERO), commit);
+    assert_eq!(expired.unwrap(), []);
+    assert!(store.renew(other.incarnation, ALIVE, LEASE).await.unwrap().is_some());
     store.close().await;
 }
 

@@ -85,6 +85,7 @@ impl Place {
 #[derive(Clone, Copy)]
 enum Waiting {
     Append,
+    Bury,
     Claim,
     Insert,
 }
@@ -94,6 +95,7 @@ impl Waiting {
     fn query(self) -> String {
         let text = match self {
             Self::Append => "WITH mine",
+            Self::Bury => "WITH gone",
             Self::Claim => "SELECT shard FROM shard_owner",
             Self::Insert => "INSERT INTO room_log",
         };
@@ -127,7 +129,7 @@ every_store!(conforms);
 conforms! {
     cluster:
         nodes_live_beside_each_other
-        whoever_renews_hears_whose_lease_is_over
+        only_those_who_do_not_renew_expire
         a_node_is_declared_dead_once
         only_what_nobody_alive_owns_is_claimed
         shards_are_handed_over_to_the_living
