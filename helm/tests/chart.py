@@ -53,6 +53,10 @@ VARIANTS = {
         "database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init", "database.cloudNativePg.spec.bootstrap.recovery.source=before",
         "database.cloudNativePg.spec.externalClusters[0].name=before",
     )),
+    "a name on NATS for each role": ((), (
+        "database.existingSecret.name=d", "splitRoles=true", "nats.tls.existingSecret=nats-ca", "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
+        "nats.hosts.urlSecret.key=uri", "nats.hosts.clientCertificate.existingSecret=nats-host-certificate",
+    )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),

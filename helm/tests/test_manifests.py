@@ -381,6 +381,23 @@ class Values(unittest.TestCase):
         self.assertIs(mounts["nats-credentials"]["readOnly"], True)
         self.assertEqual(of(objects, "StatefulSet"), [], "there is one already")
 
+    def test_each_role_is_who_it_is_on_nats_and_cannot_be_the_other(self):
+        objects = variant("a name on NATS for each role")
+        [edge, host] = (spec for _, _, spec in sorted(node(objects), key=lambda it: it[0]["metadata"]["name"]))
+        self.assertEqual(environment(objects, edge)["ENFILADE_NATS_URL"], "@/secrets/nats-url/url")
+        self.assertEqual(environment(objects, host)["ENFILADE_NATS_URL"], "@/secrets/nats-url/uri")
+        secrets = [{it["name"]: it["secret"]["secretName"] for it in spec["volumes"] if "secret" in it} for spec in (edge, host)]
+        both = {"database": "d", "nats-ca": "nats-ca"}
+        certificate = {"nats-client-certificate": "nats-host-certificate", "nats-client-key": "nats-host-certificate"}
+        self.assertEqual(secrets, [{**both, "nats-url": "nats-edge"}, {**both, "nats-url": "nats-host", **certificate}])
+        self.assertNotIn("ENFILADE_NATS_CLIENT_KEY", environment(objects, edge))
+        self.assertNotIn("nats", yaml.dump(one(objects, "Job")["spec"]["template"]["spec"]["volumes"]))
+
+    def test_what_is_said_for_both_roles_holds_unless_one_says_otherwise(self):
+        objects = render((), ("database.existingSecret.name=d", "splitRoles=true", "nats.urlSecret.existingSecret=both", "nats.hosts.urlSecret.existingSecret=nats-host"))
+        secrets = {it["metadata"]["name"]: next(v for v in spec["volumes"] if v["name"] == "nats-url")["secret"]["secretName"] for it, _, spec in node(objects)}
+        self.assertEqual(secrets, {"r-enfilade-edge": "both", "r-enfilade-host": "nats-host"})
+
     def test_cloud_native_pg_is_asked_for_two_copies(self):
         objects = variant("CloudNativePG")
         cluster = one(objects, "Cluster")
