@@ -352,6 +352,18 @@ class Values(unittest.TestCase):
         single = one(variant("single"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
         self.assertEqual([rule["ports"][0]["port"] for rule in single["egress"]], [53])
 
+    def test_the_way_to_nats_is_where_its_url_leads(self):
+        def ports(*settings):
+            rules = one(render((), ("database.existingSecret.name=d", *settings)), "NetworkPolicy", "r-enfilade-nodes")["spec"]["egress"]
+            return [it["port"] for it in rules[3]["ports"]]
+        self.assertEqual(ports("nats.enabled=true"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org:443"), [443])
+        self.assertEqual(ports(r"nats.url=nats://a:4443\,nats://b:4443\,nats://c\,nats://[fd00::1]:4555"), [4443, 4222, 4555])
+        self.assertEqual(ports("nats.url=nats://a:4443", "networkPolicy.natsPort=4443"), [4443])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n"), [4222])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n", "networkPolicy.natsPort=4443"), [4443])
+
     def test_people_may_be_let_in_from_the_gateway_only(self):
         objects = render((), (*CLUSTER, "networkPolicy.clientsFrom[0].namespaceSelector.matchLabels.name=gateways"))
         rule = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"][0]

@@ -110,6 +110,12 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.* is for mode cluster", "nats.hosts.credentials.existingSecret=c", values=(SINGLE,))
         self.refused("nats.* is for mode cluster", "nats.urlSecret.existingSecret=c", values=(SINGLE,))
 
+    def test_the_policy_lets_through_to_the_nats_that_is_named(self):
+        own = ("database.existingSecret.name=d", "networkPolicy.natsPort=4443")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *own, "nats.url=tls://nats.example.org")
+        self.refused("natsPort is 4443, but NATS is reached at 4443, 4444", *own, r"nats.url=tls://a:4443\,tls://b:4444")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *CLUSTER, "networkPolicy.natsPort=4443")
+
     def test_a_job_cannot_migrate_what_is_not_there_yet(self):
         self.refused("also before the PostgreSQL", "database.cloudNativePg.enabled=true", "nats.enabled=true")
         self.refused("also before the Secret", "database.externalSecret.enabled=true", "nats.enabled=true")

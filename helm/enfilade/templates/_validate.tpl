@@ -45,6 +45,11 @@
 {{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret $v.nats.edges $v.nats.hosts) -}}
 {{- $wrong = append $wrong "nats.credentials, nats.tls, nats.clientCertificate, nats.edges and nats.hosts are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
 {{- end -}}
+{{- $natsPort := $v.networkPolicy.natsPort -}}
+{{- $natsPorts := include "enfilade.natsPorts" . | fromJsonArray -}}
+{{- if and $natsPort (ne (list (int $natsPort) | toJson) ($natsPorts | toJson)) -}}
+{{- $wrong = append $wrong (printf "networkPolicy.natsPort is %d, but NATS is reached at %s: leave it empty. It is for a URL in a Secret (nats.urlSecret), and further ways out are networkPolicy.extraEgress." (int $natsPort) (join ", " $natsPorts)) -}}
+{{- end -}}
 {{- if and $db.cloudNativePg.enabled (eq $v.migrations.mode "job") -}}
 {{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the PostgreSQL of database.cloudNativePg: set migrations.mode to init." -}}
 {{- end -}}
