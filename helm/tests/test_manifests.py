@@ -236,6 +236,10 @@ class Values(unittest.TestCase):
         for name in ("board-enfilade-edge", "board-enfilade-host", "board-enfilade-migrate"):
             self.assertIn(f"`{name}`", page)
             self.assertIn(name, {name for _, name in there})
+        stateful = one(render((SINGLE,), (), release="board"), "StatefulSet")
+        claim = f"{stateful['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{stateful['metadata']['name']}-0"
+        self.assertEqual(set(re.findall(r"persistentvolumeclaim (\S+)", page)), {claim})
+        self.assertIn(f"delete statefulset {stateful['metadata']['name']} --cascade=orphan", page)
         cluster = render((), CLUSTER, release="board")
         spec = one(cluster, "Deployment")["spec"]
         self.assertIn("(`maxSurge: {maxSurge}`, `maxUnavailable: {maxUnavailable}`)".format(**spec["strategy"]["rollingUpdate"]), page)
