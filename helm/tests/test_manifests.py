@@ -515,7 +515,7 @@ class Values(unittest.TestCase):
         self.assertNotIn("ENFILADE_TLS_KEY", environment(objects, host[2]))
         self.assertNotIn("board-tls", yaml.dump(host[2]))
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["ports"][0]["appProtocol"], "https")
-        self.assertEqual(of(objects, "Pod"), [], "helm test speaks plain HTTP")
+        self.assertEqual(of(objects, "Pod"), [], "helm test would not know whom to trust")
 
     def test_traces_go_to_their_collector_and_may(self):
         objects = variant("traces")
@@ -539,6 +539,21 @@ class Values(unittest.TestCase):
         pod = one(variant("cluster"), "Pod")
         self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
         self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
+
+    def test_helm_test_speaks_tls_where_it_knows_whom_to_trust(self):
+        spec = one(variant("TLS by itself, and tested"), "Pod")["spec"]
+        arguments = spec["containers"][0]["args"]
+        for argument in ("--url=https://r-enfilade:80", "--ca=/secrets/authority/ca.crt", "--tls-name=board.example.org"):
+            self.assertIn(argument, arguments)
+        self.assertEqual(spec["volumes"][0]["secret"]["secretName"], "board-authority")
+        own = ("tls.existingSecret=t", "test.authority.existingSecret=a", "test.authority.key=root.pem")
+        arguments = one(render((), (*CLUSTER, *own, "test.serverName=b.example.org")), "Pod")["spec"]["containers"][0]["args"]
+        self.assertTrue({"--ca=/secrets/authority/root.pem", "--tls-name=b.example.org"} <= set(arguments), arguments)
+        arguments = one(render((), (*CLUSTER, *own)), "Pod")["spec"]["containers"][0]["args"]
+        self.assertFalse([it for it in arguments if it.startswith("--tls-name")], "the certificate is for the Service")
+        plain = one(variant("cluster"), "Pod")["spec"]
+        self.assertFalse([it for it in plain["containers"][0]["args"] if it.startswith(("--ca", "--tls"))])
+        self.assertNotIn("volumes", plain)
 
     def test_alerts_that_are_not_wanted_stay_out(self):
         def names(objects):

@@ -159,6 +159,7 @@ class Contradictions(unittest.TestCase):
         self.refused("needs ingress.hosts", *CLUSTER, "ingress.enabled=true")
         self.refused("let one of the two decrypt", *CLUSTER, "tls.existingSecret=t", "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=g")
         self.refused("let one of the two decrypt", "tls.existingSecret=t", "ingress.enabled=true", "ingress.hosts[0]=h", values=(SINGLE,))
+        self.refused("for nodes that speak TLS by themselves", *CLUSTER, "test.authority.existingSecret=a")
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
     def test_kubernetes_before_1_30_is_too_old(self):

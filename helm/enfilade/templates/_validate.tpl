@@ -119,6 +119,9 @@
 {{- if and $v.tls.existingSecret (or $v.httpRoute.enabled $v.ingress.enabled) -}}
 {{- $wrong = append $wrong "tls.existingSecret lets nodes speak TLS by themselves, and httpRoute and ingress speak plain HTTP to them: let one of the two decrypt. A gateway that passes TLS through has a TLSRoute (extraObjects)." -}}
 {{- end -}}
+{{- if and (not $v.tls.existingSecret) (or $v.test.authority.existingSecret $v.test.serverName) -}}
+{{- $wrong = append $wrong "test.authority and test.serverName are for nodes that speak TLS by themselves (tls.existingSecret)." -}}
+{{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
 {{- end -}}
