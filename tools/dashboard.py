@@ -2,7 +2,8 @@
 
 import json
 
-NODES = 'namespace=~"$namespace",pod=~"$pod"'
+RELEASE = 'namespace=~"$namespace",release=~"$release"'
+NODES = f'{RELEASE},pod=~"$pod"'
 
 
 def rate(metric, by="pod", more=""):
@@ -23,13 +24,13 @@ def gauge(metric, more=""):
 # Row, and its panels: title, unit, queries (expression, legend), what it says.
 ROWS = [
     ("How it is", [
-        ("Nodes", "short", [(f'max by (state) (enfilade_nodes{{namespace=~"$namespace"}})', "{{state}}")],
+        ("Nodes", "short", [(f"max by (state) (enfilade_nodes{{{RELEASE}}})", "{{state}}")],
          "As the nodes see each other: the largest number that one of them tells."),
         ("Connections", "short", [(f"sum({gauge('enfilade_connections')})", "people")], "Everybody who said hello."),
         ("Ops seen within 250 ms", "percentunit",
          [(f'sum(rate(enfilade_op_visible_seconds_bucket{{{NODES},le="0.25"}}[$__rate_interval])) / sum(rate(enfilade_op_visible_seconds_count{{{NODES}}}[$__rate_interval]))', "in time")],
          "The objective is 99 %."),
-        ("Shards owned", "short", [('sum by (namespace) (enfilade_shards_owned{namespace=~"$namespace"})', "{{namespace}}")],
+        ("Shards owned", "short", [(f"sum by (namespace, release) (enfilade_shards_owned{{{RELEASE}}})", "{{namespace}} {{release}}")],
          "4,096, but for moments of a handover. Fewer: rooms without an owner. More: an owner that does not know that it was replaced."),
     ]),
     ("People come in", [
@@ -83,7 +84,7 @@ ROWS = [
         ("Open files", "short", [(gauge("process_open_fds"), "{{pod}}"), (f"min({gauge('process_max_fds')})", "limit")], ""),
         ("How late tasks run", "s", quantiles("enfilade_runtime_delay_seconds"), "What everything on the node waits besides."),
         ("Ready and leaving", "short", [(gauge("enfilade_ready"), "{{pod}} ready"), (gauge("enfilade_draining"), "{{pod}} leaving")], ""),
-        ("Versions", "short", [('count by (version) (enfilade_build_info{namespace=~"$namespace"})', "{{version}}")], ""),
+        ("Versions", "short", [(f"count by (version) (enfilade_build_info{{{RELEASE}}})", "{{version}}")], ""),
     ]),
 ]
 
@@ -123,7 +124,7 @@ def variable(name, label, query):
     return {
         "name": name, "label": label, "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "query": {"query": query, "refId": name}, "definition": query, "refresh": 2, "sort": 1,
-        "multi": True, "includeAll": True, "current": {"text": "All", "value": "$__all"},
+        "multi": True, "includeAll": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"},
     }
 
 
@@ -143,12 +144,13 @@ def dashboard():
         "templating": {"list": [
             {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus", "current": {}},
             variable("namespace", "Namespace", "label_values(enfilade_build_info, namespace)"),
-            variable("pod", "Node", 'label_values(enfilade_build_info{namespace=~"$namespace"}, pod)'),
+            variable("release", "Release", 'label_values(enfilade_build_info{namespace=~"$namespace"}, release)'),
+            variable("pod", "Node", f"label_values(enfilade_build_info{{{RELEASE}}}, pod)"),
         ]},
         "annotations": {"list": [{
             "name": "Nodes that leave", "enable": True, "iconColor": "orange",
             "datasource": {"type": "prometheus", "uid": "${datasource}"},
-            "expr": 'enfilade_draining{namespace=~"$namespace"} == 1', "titleFormat": "{{pod}} leaves",
+            "expr": f"enfilade_draining{{{RELEASE}}} == 1", "titleFormat": "{{pod}} leaves",
         }]},
         "panels": list(panels()),
     }, indent=1, ensure_ascii=False) + "\n"

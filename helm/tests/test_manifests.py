@@ -236,6 +236,10 @@ class Values(unittest.TestCase):
         for name in ("board-enfilade-edge", "board-enfilade-host", "board-enfilade-migrate"):
             self.assertIn(f"`{name}`", page)
             self.assertIn(name, {name for _, name in there})
+        stateful = one(render((SINGLE,), (), release="board"), "StatefulSet")
+        claim = f"{stateful['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{stateful['metadata']['name']}-0"
+        self.assertEqual(set(re.findall(r"persistentvolumeclaim (\S+)", page)), {claim})
+        self.assertIn(f"delete statefulset {stateful['metadata']['name']} --cascade=orphan", page)
         cluster = render((), CLUSTER, release="board")
         spec = one(cluster, "Deployment")["spec"]
         self.assertIn("(`maxSurge: {maxSurge}`, `maxUnavailable: {maxUnavailable}`)".format(**spec["strategy"]["rollingUpdate"]), page)
@@ -352,6 +356,18 @@ class Values(unittest.TestCase):
         single = one(variant("single"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
         self.assertEqual([rule["ports"][0]["port"] for rule in single["egress"]], [53])
 
+    def test_the_way_to_nats_is_where_its_url_leads(self):
+        def ports(*settings):
+            rules = one(render((), ("database.existingSecret.name=d", *settings)), "NetworkPolicy", "r-enfilade-nodes")["spec"]["egress"]
+            return [it["port"] for it in rules[3]["ports"]]
+        self.assertEqual(ports("nats.enabled=true"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org:443"), [443])
+        self.assertEqual(ports(r"nats.url=nats://a:4443\,nats://b:4443\,nats://c\,nats://[fd00::1]:4555"), [4443, 4222, 4555])
+        self.assertEqual(ports("nats.url=nats://a:4443", "networkPolicy.natsPort=4443"), [4443])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n"), [4222])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n", "networkPolicy.natsPort=4443"), [4443])
+
     def test_people_may_be_let_in_from_the_gateway_only(self):
         objects = render((), (*CLUSTER, "networkPolicy.clientsFrom[0].namespaceSelector.matchLabels.name=gateways"))
         rule = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"][0]
@@ -380,6 +396,23 @@ class Values(unittest.TestCase):
         mounts = {it["name"]: it for it in container(spec)["volumeMounts"]}
         self.assertIs(mounts["nats-credentials"]["readOnly"], True)
         self.assertEqual(of(objects, "StatefulSet"), [], "there is one already")
+
+    def test_each_role_is_who_it_is_on_nats_and_cannot_be_the_other(self):
+        objects = variant("a name on NATS for each role")
+        [edge, host] = (spec for _, _, spec in sorted(node(objects), key=lambda it: it[0]["metadata"]["name"]))
+        self.assertEqual(environment(objects, edge)["ENFILADE_NATS_URL"], "@/secrets/nats-url/url")
+        self.assertEqual(environment(objects, host)["ENFILADE_NATS_URL"], "@/secrets/nats-url/uri")
+        secrets = [{it["name"]: it["secret"]["secretName"] for it in spec["volumes"] if "secret" in it} for spec in (edge, host)]
+        both = {"database": "d", "nats-ca": "nats-ca"}
+        certificate = {"nats-client-certificate": "nats-host-certificate", "nats-client-key": "nats-host-certificate"}
+        self.assertEqual(secrets, [{**both, "nats-url": "nats-edge"}, {**both, "nats-url": "nats-host", **certificate}])
+        self.assertNotIn("ENFILADE_NATS_CLIENT_KEY", environment(objects, edge))
+        self.assertNotIn("nats", yaml.dump(one(objects, "Job")["spec"]["template"]["spec"]["volumes"]))
+
+    def test_what_is_said_for_both_roles_holds_unless_one_says_otherwise(self):
+        objects = render((), ("database.existingSecret.name=d", "splitRoles=true", "nats.urlSecret.existingSecret=both", "nats.hosts.urlSecret.existingSecret=nats-host"))
+        secrets = {it["metadata"]["name"]: next(v for v in spec["volumes"] if v["name"] == "nats-url")["secret"]["secretName"] for it, _, spec in node(objects)}
+        self.assertEqual(secrets, {"r-enfilade-edge": "both", "r-enfilade-host": "nats-host"})
 
     def test_cloud_native_pg_is_asked_for_two_copies(self):
         objects = variant("CloudNativePG")
@@ -482,7 +515,7 @@ class Values(unittest.TestCase):
         self.assertNotIn("ENFILADE_TLS_KEY", environment(objects, host[2]))
         self.assertNotIn("board-tls", yaml.dump(host[2]))
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["ports"][0]["appProtocol"], "https")
-        self.assertEqual(of(objects, "Pod"), [], "helm test speaks plain HTTP")
+        self.assertEqual(of(objects, "Pod"), [], "helm test would not know whom to trust")
 
     def test_traces_go_to_their_collector_and_may(self):
         objects = variant("traces")
@@ -506,6 +539,21 @@ class Values(unittest.TestCase):
         pod = one(variant("cluster"), "Pod")
         self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
         self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
+
+    def test_helm_test_speaks_tls_where_it_knows_whom_to_trust(self):
+        spec = one(variant("TLS by itself, and tested"), "Pod")["spec"]
+        arguments = spec["containers"][0]["args"]
+        for argument in ("--url=https://r-enfilade:80", "--ca=/secrets/authority/ca.crt", "--tls-name=board.example.org"):
+            self.assertIn(argument, arguments)
+        self.assertEqual(spec["volumes"][0]["secret"]["secretName"], "board-authority")
+        own = ("tls.existingSecret=t", "test.authority.existingSecret=a", "test.authority.key=root.pem")
+        arguments = one(render((), (*CLUSTER, *own, "test.serverName=b.example.org")), "Pod")["spec"]["containers"][0]["args"]
+        self.assertTrue({"--ca=/secrets/authority/root.pem", "--tls-name=b.example.org"} <= set(arguments), arguments)
+        arguments = one(render((), (*CLUSTER, *own)), "Pod")["spec"]["containers"][0]["args"]
+        self.assertFalse([it for it in arguments if it.startswith("--tls-name")], "the certificate is for the Service")
+        plain = one(variant("cluster"), "Pod")["spec"]
+        self.assertFalse([it for it in plain["containers"][0]["args"] if it.startswith(("--ca", "--tls"))])
+        self.assertNotIn("volumes", plain)
 
     def test_alerts_that_are_not_wanted_stay_out(self):
         def names(objects):

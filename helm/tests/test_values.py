@@ -61,6 +61,7 @@ class Schema(unittest.TestCase):
         "settings.logRetentionDays=soon": "settings.logRetentionDays: Must validate at least one schema",
         "settings.trustedProxies[0]=gateway": "settings.trustedProxies.0: Does not match pattern",
         "nats.url=redis://cache": "nats.url: Does not match pattern",
+        "nats.edges.tls.existingSecret=ca": "Additional property tls is not allowed",
         "telemetry.traces.endpoint=collector:4318": "telemetry.traces.endpoint: Does not match pattern",
         "telemetry.traces.oneIn=-1": "telemetry.traces.oneIn: Must be greater than or equal to 0",
         "nats.replicas=2": "nats.replicas must be one of",
@@ -99,6 +100,21 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.url names another", *CLUSTER, "nats.url=nats://n:4222")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.credentials.existingSecret=c")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.clientCertificate.existingSecret=c")
+
+    def test_names_on_nats_are_for_roles_that_there_are(self):
+        apart = ("database.existingSecret.name=d", "splitRoles=true", "nats.edges.urlSecret.existingSecret=e")
+        self.refused("hosts have no NATS", *apart)
+        self.refused("leave nats.url empty", *apart, "nats.url=nats://n:4222")
+        self.refused("set splitRoles, or use nats.urlSecret", "database.existingSecret.name=d", "nats.url=nats://n:4222", "nats.edges.credentials.existingSecret=e")
+        self.refused("are for a NATS of your own", *CLUSTER, "splitRoles=true", "nats.hosts.credentials.existingSecret=c")
+        self.refused("nats.* is for mode cluster", "nats.hosts.credentials.existingSecret=c", values=(SINGLE,))
+        self.refused("nats.* is for mode cluster", "nats.urlSecret.existingSecret=c", values=(SINGLE,))
+
+    def test_the_policy_lets_through_to_the_nats_that_is_named(self):
+        own = ("database.existingSecret.name=d", "networkPolicy.natsPort=4443")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *own, "nats.url=tls://nats.example.org")
+        self.refused("natsPort is 4443, but NATS is reached at 4443, 4444", *own, r"nats.url=tls://a:4443\,tls://b:4444")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *CLUSTER, "networkPolicy.natsPort=4443")
 
     def test_a_job_cannot_migrate_what_is_not_there_yet(self):
         self.refused("also before the PostgreSQL", "database.cloudNativePg.enabled=true", "nats.enabled=true")
@@ -143,6 +159,7 @@ class Contradictions(unittest.TestCase):
         self.refused("needs ingress.hosts", *CLUSTER, "ingress.enabled=true")
         self.refused("let one of the two decrypt", *CLUSTER, "tls.existingSecret=t", "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=g")
         self.refused("let one of the two decrypt", "tls.existingSecret=t", "ingress.enabled=true", "ingress.hosts[0]=h", values=(SINGLE,))
+        self.refused("for nodes that speak TLS by themselves", *CLUSTER, "test.authority.existingSecret=a")
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
     def test_kubernetes_before_1_30_is_too_old(self):

@@ -98,9 +98,9 @@ fn configure(rules: &Path, nodes: &[(String, SocketAddr)]) -> String {
         rules.display()
     );
     for (name, admin) in nodes {
+        let labels = format!("{{namespace: faults, release: faults, pod: {name}}}");
         // Text grows as long as there is memory.
-        let _ =
-            writeln!(text, "      - {{targets: ['{admin}'], labels: {{namespace: faults, pod: {name}}}}}");
+        let _ = writeln!(text, "      - {{targets: ['{admin}'], labels: {labels}}}");
     }
     text
 }

@@ -105,6 +105,12 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- end -}}
 {{- end -}}
 
+{{/* What nodes of a group say to NATS, as JSON: `nats`, and what is different for their role. (dict "root" $ "group" its name) */}}
+{{- define "enfilade.natsOf" -}}
+{{- $nats := .root.Values.nats -}}
+{{- mergeOverwrite (deepCopy $nats) (get $nats (printf "%ss" .group) | default dict | deepCopy) | toJson -}}
+{{- end -}}
+
 {{/* Seconds that leaving takes at most, as drain.rs does it: shards 30, noticed 2, people, stragglers 5, last requests and commits 13. */}}
 {{- define "enfilade.leavingSeconds" -}}
 {{- if eq .Values.mode "single" -}}
@@ -122,32 +128,48 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- end -}}
 {{- end -}}
 
-{{/* The port of the collector of traces. */}}
-{{- define "enfilade.tracesPort" -}}
-{{- $endpoint := urlParse .Values.telemetry.traces.endpoint -}}
-{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $endpoint.host) | default (ternary "443" "80" (eq $endpoint.scheme "https")) -}}
+{{/* The port in a URL, if it names one: of nats://host:4222 it is 4222. */}}
+{{- define "enfilade.portOf" -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" (urlParse .).host) -}}
 {{- end -}}
 
-{{/* The Secrets of nodes, as JSON: each is mounted as a file, and a setting says where. The database's comes first: commands need no other. */}}
+{{/* The port of the collector of traces. */}}
+{{- define "enfilade.tracesPort" -}}
+{{- $endpoint := .Values.telemetry.traces.endpoint -}}
+{{- include "enfilade.portOf" $endpoint | default (ternary "443" "80" (eq (urlParse $endpoint).scheme "https")) -}}
+{{- end -}}
+
+{{/* The ports of NATS, as JSON: those that its URL names, and where that is in a Secret, the one of the values. */}}
+{{- define "enfilade.natsPorts" -}}
+{{- $ports := list -}}
+{{- range include "enfilade.natsUrl" . | splitList "," -}}
+{{- if . }}{{ $ports = append $ports (include "enfilade.portOf" . | default "4222" | int) }}{{ end -}}
+{{- end -}}
+{{- $ports | default (list (int (.Values.networkPolicy.natsPort | default 4222))) | uniq | toJson -}}
+{{- end -}}
+
+{{/* The Secrets of a group of nodes, as JSON: each is mounted as a file, and a setting says where. Commands need no other than those that
+     are marked `migrates`. (dict "root" $ "group" its name) */}}
 {{- define "enfilade.secrets" -}}
-{{- $v := .Values -}}
+{{- $v := .root.Values -}}
+{{- $nats := include "enfilade.natsOf" . | fromJson -}}
 {{- $secrets := list -}}
 {{- if eq $v.mode "cluster" -}}
-{{- $database := include "enfilade.databaseSecret" . | fromYaml -}}
+{{- $database := include "enfilade.databaseSecret" .root | fromYaml -}}
 {{- $secrets = append $secrets (dict "name" "database" "secret" $database.name "key" $database.key "setting" "ENFILADE_DATABASE_URL" "mark" "@" "migrates" true) -}}
 {{- with $v.database.tls -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "postgres" "secret" .existingSecret "key" .key "setting" "" "mark" "" "migrates" true) }}{{ end -}}
 {{- end -}}
-{{- with $v.nats.urlSecret -}}
+{{- with $nats.urlSecret -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-url" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_URL" "mark" "@") }}{{ end -}}
 {{- end -}}
-{{- with $v.nats.credentials -}}
+{{- with $nats.credentials -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-credentials" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_CREDENTIALS" "mark" "") }}{{ end -}}
 {{- end -}}
-{{- with $v.nats.tls -}}
+{{- with $nats.tls -}}
 {{- if .existingSecret }}{{ $secrets = append $secrets (dict "name" "nats-ca" "secret" .existingSecret "key" .key "setting" "ENFILADE_NATS_ROOT_CERTIFICATES" "mark" "") }}{{ end -}}
 {{- end -}}
-{{- with $v.nats.clientCertificate.existingSecret -}}
+{{- with $nats.clientCertificate.existingSecret -}}
 {{- $secrets = append $secrets (dict "name" "nats-client-certificate" "secret" . "key" "tls.crt" "setting" "ENFILADE_NATS_CLIENT_CERTIFICATE" "mark" "") -}}
 {{- $secrets = append $secrets (dict "name" "nats-client-key" "secret" . "key" "tls.key" "setting" "ENFILADE_NATS_CLIENT_KEY" "mark" "") -}}
 {{- end -}}
@@ -168,7 +190,7 @@ nats://{{ include "nats.fullname" . }}:4222
 {{/* Those of the secrets that a migration needs. */}}
 {{- define "enfilade.migrationSecrets" -}}
 {{- $needed := list -}}
-{{- range include "enfilade.secrets" . | fromJsonArray -}}
+{{- range include "enfilade.secrets" (dict "root" . "group" "") | fromJsonArray -}}
 {{- if .migrates }}{{ $needed = append $needed . }}{{ end -}}
 {{- end -}}
 {{- $needed | toJson -}}

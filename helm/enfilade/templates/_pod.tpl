@@ -85,7 +85,7 @@ tolerations:
 {{- $n := .group.values -}}
 {{- $cluster := eq $v.mode "cluster" -}}
 {{- $secrets := list -}}
-{{- range include "enfilade.secrets" $root | fromJsonArray -}}
+{{- range include "enfilade.secrets" (dict "root" $root "group" $group.name) | fromJsonArray -}}
 {{- if or $group.edge (not .edge) }}{{ $secrets = append $secrets . }}{{ end -}}
 {{- end -}}
 {{- $selector := dict "app.kubernetes.io/name" (include "enfilade.name" $root) "app.kubernetes.io/instance" $root.Release.Name "app.kubernetes.io/component" $group.name -}}

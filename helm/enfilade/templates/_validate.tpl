@@ -15,11 +15,26 @@
 {{- else if gt (int $sources) 1 -}}
 {{- $wrong = append $wrong "the database has more than one source: choose one of database.existingSecret.name, database.externalSecret.enabled and database.cloudNativePg.enabled." -}}
 {{- end -}}
-{{- if not (or $v.nats.enabled $v.nats.url $v.nats.urlSecret.existingSecret) -}}
-{{- $wrong = append $wrong "mode cluster needs NATS: set nats.url (or nats.urlSecret) to one that is there, or nats.enabled to install one with the release." -}}
+{{- $natsless := list -}}
+{{- $urlSecrets := list -}}
+{{- range $group := include "enfilade.groups" . | fromJsonArray -}}
+{{- $nats := include "enfilade.natsOf" (dict "root" $ "group" $group.name) | fromJson -}}
+{{- if $nats.urlSecret.existingSecret -}}
+{{- $urlSecrets = append $urlSecrets $nats.urlSecret.existingSecret -}}
+{{- else if not (or $v.nats.enabled $v.nats.url) -}}
+{{- $natsless = append $natsless (printf "%ss" $group.name) -}}
 {{- end -}}
-{{- if and $v.nats.urlSecret.existingSecret (or $v.nats.enabled $v.nats.url) -}}
+{{- end -}}
+{{- if and $natsless (not $urlSecrets) -}}
+{{- $wrong = append $wrong "mode cluster needs NATS: set nats.url (or nats.urlSecret) to one that is there, or nats.enabled to install one with the release." -}}
+{{- else if $natsless -}}
+{{- $wrong = append $wrong (printf "%s have no NATS: name the Secret with their URL in nats.%s.urlSecret, or one for both roles in nats.urlSecret." (first $natsless) (first $natsless)) -}}
+{{- end -}}
+{{- if and $urlSecrets (or $v.nats.enabled $v.nats.url) -}}
 {{- $wrong = append $wrong "nats.urlSecret has the URL in a Secret: leave nats.url empty and nats.enabled off." -}}
+{{- end -}}
+{{- if and (not $v.splitRoles) (or $v.nats.edges $v.nats.hosts) -}}
+{{- $wrong = append $wrong "nats.edges and nats.hosts give each role a name of its own: set splitRoles, or use nats.urlSecret, nats.credentials and nats.clientCertificate." -}}
 {{- end -}}
 {{- if regexMatch "//[^/]*@" $v.nats.url -}}
 {{- $wrong = append $wrong "nats.url has a name or a password in it, which everybody would see: put the URL into a Secret and name that in nats.urlSecret." -}}
@@ -27,8 +42,13 @@
 {{- if and $v.nats.enabled $v.nats.url -}}
 {{- $wrong = append $wrong "nats.enabled installs a NATS and nats.url names another: choose one." -}}
 {{- end -}}
-{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret) -}}
-{{- $wrong = append $wrong "nats.credentials, nats.tls and nats.clientCertificate are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
+{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret $v.nats.edges $v.nats.hosts) -}}
+{{- $wrong = append $wrong "nats.credentials, nats.tls, nats.clientCertificate, nats.edges and nats.hosts are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
+{{- end -}}
+{{- $natsPort := $v.networkPolicy.natsPort -}}
+{{- $natsPorts := include "enfilade.natsPorts" . | fromJsonArray -}}
+{{- if and $natsPort (ne (list (int $natsPort) | toJson) ($natsPorts | toJson)) -}}
+{{- $wrong = append $wrong (printf "networkPolicy.natsPort is %d, but NATS is reached at %s: leave it empty. It is for a URL in a Secret (nats.urlSecret), and further ways out are networkPolicy.extraEgress." (int $natsPort) (join ", " $natsPorts)) -}}
 {{- end -}}
 {{- if and $db.cloudNativePg.enabled (eq $v.migrations.mode "job") -}}
 {{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the PostgreSQL of database.cloudNativePg: set migrations.mode to init." -}}
@@ -69,7 +89,7 @@
 {{- if or $db.existingSecret.name $db.externalSecret.enabled $db.cloudNativePg.enabled -}}
 {{- $wrong = append $wrong "mode single has its database on its own volume: database.* is for mode cluster." -}}
 {{- end -}}
-{{- if or $v.nats.enabled $v.nats.url -}}
+{{- if or $v.nats.enabled $v.nats.url $v.nats.urlSecret.existingSecret $v.nats.edges $v.nats.hosts -}}
 {{- $wrong = append $wrong "mode single talks to nobody: nats.* is for mode cluster." -}}
 {{- end -}}
 {{- if $v.splitRoles -}}
@@ -98,6 +118,9 @@
 {{- end -}}
 {{- if and $v.tls.existingSecret (or $v.httpRoute.enabled $v.ingress.enabled) -}}
 {{- $wrong = append $wrong "tls.existingSecret lets nodes speak TLS by themselves, and httpRoute and ingress speak plain HTTP to them: let one of the two decrypt. A gateway that passes TLS through has a TLSRoute (extraObjects)." -}}
+{{- end -}}
+{{- if and (not $v.tls.existingSecret) (or $v.test.authority.existingSecret $v.test.serverName) -}}
+{{- $wrong = append $wrong "test.authority and test.serverName are for nodes that speak TLS by themselves (tls.existingSecret)." -}}
 {{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
