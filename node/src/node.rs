@@ -142,7 +142,8 @@ impl Node {
         };
         let address = public.as_ref().map(|public| local(public, config.listen)).transpose()?;
         let admin_address = local(&admin, config.admin_listen)?;
-        let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone())?;
+        let most = config.max_connections.saturating_add(server::CONNECTIONS);
+        let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone(), most)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let me = Incarnation(Uuid::new_v4());
         let traces = start_traces(config, me)?;
