@@ -145,6 +145,9 @@ class Contradictions(unittest.TestCase):
         self.refused("let one of the two decrypt", "tls.existingSecret=t", "ingress.enabled=true", "ingress.hosts[0]=h", values=(SINGLE,))
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
+    def test_a_secret_for_a_collector_needs_a_collector(self):
+        self.refused("set telemetry.traces.endpoint", *CLUSTER, "telemetry.traces.headers.existingSecret=otlp")
+
     def test_kubernetes_before_1_30_is_too_old(self):
         done = chart.template((SINGLE,), (), kube="1.29.0")
         self.assertIn("incompatible with Kubernetes v1.29.0", done.stderr)

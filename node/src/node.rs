@@ -309,10 +309,11 @@ impl Node {
 
 /// Where the way of traced ops is told.
 fn start_traces(config: &Config, me: Incarnation) -> Result<Arc<Traces>, StartError> {
-    if config.otlp_endpoint.is_empty() {
-        return Ok(Traces::new(None));
-    }
     let (endpoint, headers) = (config.otlp_endpoint.as_str(), config.otlp_headers.reveal());
+    if endpoint.is_empty() {
+        let nothing_to_say = config.otlp_headers.is_none();
+        return if nothing_to_say { Ok(Traces::new(None)) } else { Err(InvalidCollector::HeadersForNobody)? };
+    }
     let settings = CollectorSettings { endpoint, headers, instance: node_label(config, me) };
     Ok(Traces::new(Some(Collector::start(&settings)?)))
 }

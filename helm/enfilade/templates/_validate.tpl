@@ -99,6 +99,9 @@
 {{- if and $v.tls.existingSecret (or $v.httpRoute.enabled $v.ingress.enabled) -}}
 {{- $wrong = append $wrong "tls.existingSecret lets nodes speak TLS by themselves, and httpRoute and ingress speak plain HTTP to them: let one of the two decrypt. A gateway that passes TLS through has a TLSRoute (extraObjects)." -}}
 {{- end -}}
+{{- if and $v.telemetry.traces.headers.existingSecret (not $v.telemetry.traces.endpoint) -}}
+{{- $wrong = append $wrong "telemetry.traces.headers are for a collector: set telemetry.traces.endpoint." -}}
+{{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
 {{- end -}}
