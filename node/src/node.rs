@@ -190,6 +190,7 @@ impl Node {
         }
         let drain = Arc::new(Drain {
             cluster: cluster.clone(),
+            host: host.clone(),
             edge: edge.clone(),
             ready: ready.clone(),
             spread: Duration::from_secs(config.drain_seconds),
