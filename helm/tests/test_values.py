@@ -162,6 +162,9 @@ class Contradictions(unittest.TestCase):
         self.refused("for nodes that speak TLS by themselves", *CLUSTER, "test.authority.existingSecret=a")
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
+    def test_a_secret_for_a_collector_needs_a_collector(self):
+        self.refused("set telemetry.traces.endpoint", *CLUSTER, "telemetry.traces.headers.existingSecret=otlp")
+
     def test_kubernetes_before_1_30_is_too_old(self):
         done = chart.template((SINGLE,), (), kube="1.29.0")
         self.assertIn("incompatible with Kubernetes v1.29.0", done.stderr)

@@ -4,6 +4,7 @@ mod capacity;
 mod compare;
 mod crowd;
 mod display;
+mod door;
 mod files;
 mod floor;
 mod import;

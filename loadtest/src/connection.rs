@@ -88,7 +88,7 @@ impl Socket {
 
     async fn handshake(target: &Target, codec: Codec, buffer: Option<u32>) -> Result<Self, ConnectError> {
         let tcp = match buffer {
-            None => TcpStream::connect((target.host(), target.port())).await?,
+            None => TcpStream::connect(target.address()).await?,
             Some(buffer) => connect_narrow(target, buffer).await?,
         };
         tcp.set_nodelay(true)?;
@@ -176,7 +176,7 @@ impl Socket {
 
 /// Connects with a receive buffer of this size. It has to be set before.
 async fn connect_narrow(target: &Target, buffer: u32) -> std::io::Result<TcpStream> {
-    let mut addresses = tokio::net::lookup_host((target.host(), target.port())).await?;
+    let mut addresses = tokio::net::lookup_host(target.address()).await?;
     let address = addresses.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_recv_buffer_size(buffer)?;

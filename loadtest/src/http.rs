@@ -201,7 +201,7 @@ async fn exchange(
     headers: &[(&str, &str)],
     body: String,
 ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
-    let tcp = TcpStream::connect((target.host(), target.port())).await.map_err(|e| e.to_string())?;
+    let tcp = TcpStream::connect(target.address()).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.map_err(|e| e.to_string())?;
     let mut request = Request::builder()

@@ -5,8 +5,8 @@
 //! come and go), [`client`] (what one person says, and makes of the answers), [`oracle`] and [`replica`] (what the
 //! server should have done), [`latency`]; [`result`], which every run ends with, [`threshold`], which judges it, and
 //! [`report`] and [`compare`], which show it, [`display`], for as long as it lasts; [`checker`], which judges a whole cluster afterwards, on its log
-//! ([`export`]) and on what its clients wrote down ([`journal`]). The thin shell around them: [`target`] and [`http`],
-//! [`connection`], [`replay`] and [`record`]. [`swarm`] brings more connections than clones can be, in a [`scenario`],
+//! ([`export`]) and on what its clients wrote down ([`journal`]). The thin shell around them: [`target`], [`door`] and
+//! [`http`], [`connection`], [`replay`] and [`record`]. [`swarm`] brings more connections than clones can be, in a [`scenario`],
 //! and [`floor`] is what servers are measured against.
 //!
 //! Beside these, for audiences of thousands: [`swarm`], what it is measured against ([`floor`]), what it does
@@ -25,6 +25,7 @@ pub mod connection;
 pub mod crowd;
 pub mod digest;
 pub mod display;
+pub mod door;
 pub mod ensemble;
 pub mod export;
 pub mod floor;

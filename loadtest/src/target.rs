@@ -1,6 +1,7 @@
 //! Where the server is: one URL for its sockets and its HTTP.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use http::Uri;
@@ -11,25 +12,44 @@ pub struct Target {
     host: String,
     port: u16,
     prefix: String,
+    /// What leads to it on this machine, if it speaks TLS.
+    door: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
     #[error("{0:?} is not a URL like http://127.0.0.1:8080")]
     Url(String),
-    #[error("{0}: only http:// and ws:// are spoken; put what ends TLS in between")]
+    #[error("{0}: only http:// and ws:// are spoken here; put what ends TLS in between")]
     Scheme(String),
 }
 
 impl Target {
+    /// The server of a URL, on this port if it names none.
+    pub(crate) fn of(uri: &Uri, port: u16) -> Option<Self> {
+        let host = uri.host().filter(|host| !host.is_empty())?.to_owned();
+        let prefix = uri.path().trim_end_matches('/');
+        let prefix = prefix.strip_suffix("/ws").unwrap_or(prefix).to_owned();
+        Some(Self { host, port: uri.port_u16().unwrap_or(port), prefix, door: None })
+    }
+
+    /// The same server, connected to by way of a door.
+    pub(crate) fn behind(self, door: SocketAddr) -> Self {
+        Self { door: Some(door), ..self }
+    }
+
     #[must_use]
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// Where to connect to: a host and a port.
     #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn address(&self) -> (String, u16) {
+        match self.door {
+            Some(door) => (door.ip().to_string(), door.port()),
+            None => (self.host().to_owned(), self.port),
+        }
     }
 
     /// As the `Host` header has it.
@@ -64,16 +84,14 @@ impl FromStr for Target {
             Some("https" | "wss") => return Err(InvalidTarget::Scheme(text.to_owned())),
             _ => return Err(invalid()),
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(invalid)?.to_owned();
-        let prefix = uri.path().trim_end_matches('/');
-        let prefix = prefix.strip_suffix("/ws").unwrap_or(prefix).to_owned();
-        Ok(Self { host, port: uri.port_u16().unwrap_or(80), prefix })
+        Self::of(&uri, 80).ok_or_else(invalid)
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.prefix)
+        let scheme = if self.door.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
     }
 }
 

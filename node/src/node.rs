@@ -1,97 +1,45 @@
 //! A node put together: store, host, bus, people, edge, and the two ports. It is handed its sockets, so that a test starts
 //! several in one process on ports of their own.
 
+mod edge;
+mod neighbours;
+mod offline;
+mod start_error;
+mod store;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Extension, Router};
-use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsIdentity, NatsOptions};
-use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Standing};
+use enfilade_actors::bus::{Bus, MemoryBus, NatsBus};
+use enfilade_actors::cluster::{Cluster, ClusterArgs, Standing};
 use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
 use enfilade_actors::room::RoomSettings;
 use enfilade_actors::trace::Tracer;
 use enfilade_proto::CloseCode;
-use enfilade_store::{
-    DatabaseUrl, Incarnation, InvalidDatabaseUrl, NewNode, NodeState, OpenOptions, RoomLog, Store, StoreError,
-};
+use enfilade_store::{DatabaseUrl, Incarnation, Store};
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
-use crate::access::Announcer;
+pub(crate) use self::offline::open_offline;
+pub use self::start_error::StartError;
 use crate::admin::{self, Admin};
-use crate::api::{self, Api, InvalidNetwork, InvalidOrigin, Site};
-use crate::config::{Config, Retention};
-use crate::content::Content;
+use crate::config::Config;
 use crate::drain::Drain;
-use crate::edge::{self, EdgeNode, EdgeSettings, Sampling};
-use crate::page;
-use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
-use crate::probe::{TcpProbe, advertised, is_address};
+use crate::edge::EdgeNode;
+use crate::people::SystemClock;
+use crate::probe::TcpProbe;
 use crate::server::{self, Http};
-use crate::sessions::ClusterSessions;
 use crate::telemetry::{Collector, CollectorSettings, InvalidCollector, Telemetry, Traces, Vitals};
-use crate::tls::{Tls, TlsError};
+use crate::tls::Tls;
 
 /// How long stopping may take, all in all. The chart's grace period counts on it (`enfilade.leavingSeconds`).
 const STOP: Duration = Duration::from_secs(13);
-/// How long a request may take, its body included.
-const REQUEST: Duration = Duration::from_secs(30);
-/// How long a mirror outlives its last member on this edge.
-const LINGER: Duration = Duration::from_secs(30);
-/// How often old history is looked for, and how much of it is deleted at a time.
-const PRUNE: Duration = Duration::from_secs(600);
-const PRUNE_ROWS: u32 = 5_000;
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("the database cannot be used")]
-    Store(#[from] StoreError),
-    #[error("people cannot be dealt with")]
-    People(#[from] OpenError),
-    #[error(transparent)]
-    DatabaseUrl(#[from] InvalidDatabaseUrl),
-    #[error("public_url")]
-    PublicUrl(#[from] InvalidOrigin),
-    #[error("trusted_proxies")]
-    TrustedProxies(#[from] InvalidNetwork),
-    #[error("the data folder {0} cannot be made")]
-    DataDir(String, #[source] std::io::Error),
-    #[error("{0}")]
-    Address(SocketAddr, #[source] std::io::Error),
-    #[error("the hubs cannot be started")]
-    Hubs(#[source] std::io::Error),
-    #[error("nats_url")]
-    Nats(#[from] NatsError),
-    #[error("otlp_endpoint")]
-    Collector(#[from] InvalidCollector),
-    #[error("the rooms of this node cannot be looked after")]
-    Host(#[from] ractor::SpawnErr),
-    /// A cluster needs a database that several processes can use.
-    #[error("nats_url needs a database_url of PostgreSQL: nobody else can share this database")]
-    SharedDatabase,
-    /// Others have to reach the operators' port, to see whether this node lives.
-    #[error("admin_listen is {0}, which others cannot reach: advertise_admin is needed in a cluster")]
-    Advertise(SocketAddr),
-    #[error("advertise_admin is {0:?}, and has to be host:port")]
-    Advertised(String),
-    #[error("nats_client_certificate and nats_client_key belong together: one of them is missing")]
-    NatsIdentity,
-    #[error("the edge cannot speak TLS")]
-    Tls(#[from] TlsError),
-    /// Other nodes live on this database, and there is no way to talk to them.
-    #[error("{0} is alive on this database: nats_url is needed to talk to it")]
-    NotAlone(String),
-}
 
 /// A running node.
 #[derive(Debug)]
@@ -126,7 +74,7 @@ impl Node {
         let listen = |address| server::bind(address).map_err(|error| StartError::Address(address, error));
         let admin = listen(config.admin_listen)?;
         let public = config.roles.edge.then(|| listen(config.listen)).transpose()?;
-        let store = open(config).await?;
+        let store = store::open(config).await?;
         Self::assemble(config, public, admin, store, telemetry).await
     }
 
@@ -142,11 +90,12 @@ impl Node {
         };
         let address = public.as_ref().map(|public| local(public, config.listen)).transpose()?;
         let admin_address = local(&admin, config.admin_listen)?;
-        let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone())?;
+        let most = config.max_connections.saturating_add(server::CONNECTIONS);
+        let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone(), most)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let me = Incarnation(Uuid::new_v4());
         let traces = start_traces(config, me)?;
-        let nats = connect(config, me, &traces).await?;
+        let nats = neighbours::connect(config, me, &traces).await?;
         let bus: Arc<dyn Bus> = match &nats {
             Some(nats) => nats.clone(),
             None => Arc::new(MemoryBus::alone(me)),
@@ -157,7 +106,7 @@ impl Node {
             None
         };
         let cluster = Cluster::start(ClusterArgs {
-            node: describe(config, me, admin_address)?,
+            node: neighbours::describe(config, me, admin_address)?,
             ownership: store.ownership.clone(),
             bus,
             probe: Arc::new(TcpProbe),
@@ -165,15 +114,15 @@ impl Node {
         })
         .await?;
         if nats.is_none() {
-            require_to_be_alone(&cluster)?;
+            neighbours::require_to_be_alone(&cluster)?;
         }
         let ready = Arc::new(AtomicBool::new(true));
         let (stop_public, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks =
-            vec![tokio::spawn(prune(store.log.clone(), clock.clone(), config.log_retention_days))];
+            vec![tokio::spawn(store::prune(store.log.clone(), clock.clone(), config.log_retention_days))];
         let (mut edge, mut public_task) = (None, None);
         if let Some(public) = public {
-            let (node, router) = start_edge(config, &cluster, &store, &clock, &traces).await?;
+            let (node, router) = edge::start(config, &cluster, &store, &clock, &traces).await?;
             let (http, door) = (Http::new(router, stop_public.clone()), node.clone());
             let take = move |came| door.welcome(came);
             public_task = Some(match tls.clone() {
@@ -185,9 +134,10 @@ impl Node {
             });
             edge = Some(node);
         }
-        tasks.push(tokio::spawn(stand(cluster.standing(), edge.clone(), ready.clone())));
+        tasks.push(tokio::spawn(neighbours::stand(cluster.standing(), edge.clone(), ready.clone())));
         let drain = Arc::new(Drain {
             cluster: cluster.clone(),
+            host: host.clone(),
             edge: edge.clone(),
             ready: ready.clone(),
             spread: Duration::from_secs(config.drain_seconds),
@@ -307,69 +257,13 @@ impl Node {
 
 /// Where the way of traced ops is told.
 fn start_traces(config: &Config, me: Incarnation) -> Result<Arc<Traces>, StartError> {
-    if config.otlp_endpoint.is_empty() {
-        return Ok(Traces::new(None));
-    }
     let (endpoint, headers) = (config.otlp_endpoint.as_str(), config.otlp_headers.reveal());
+    if endpoint.is_empty() {
+        let nothing_to_say = config.otlp_headers.is_none();
+        return if nothing_to_say { Ok(Traces::new(None)) } else { Err(InvalidCollector::HeadersForNobody)? };
+    }
     let settings = CollectorSettings { endpoint, headers, instance: node_label(config, me) };
     Ok(Traces::new(Some(Collector::start(&settings)?)))
-}
-
-async fn connect(
-    config: &Config,
-    me: Incarnation,
-    traces: &Arc<Traces>,
-) -> Result<Option<Arc<NatsBus>>, StartError> {
-    if config.nats_url.is_empty() {
-        return Ok(None);
-    }
-    if matches!(config.database_url.parse()?, DatabaseUrl::Sqlite(_)) {
-        return Err(StartError::SharedDatabase);
-    }
-    let named = |file: &Path| Some(file.to_owned()).filter(|file| !file.as_os_str().is_empty());
-    let identity = match (named(&config.nats_client_certificate), named(&config.nats_client_key)) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some(NatsIdentity { certificate, key }),
-        _ => return Err(StartError::NatsIdentity),
-    };
-    let options = NatsOptions {
-        url: config.nats_url.clone(),
-        cluster: config.cluster_name.clone(),
-        credentials: named(&config.nats_credentials),
-        root_certificates: named(&config.nats_root_certificates),
-        identity,
-        tracer: traces.tracer(),
-    };
-    Ok(Some(Arc::new(NatsBus::connect(me, &options).await?)))
-}
-
-fn require_to_be_alone(cluster: &Cluster) -> Result<(), StartError> {
-    let nodes = cluster.nodes();
-    let mut others = nodes.iter().map(|(row, _)| row).filter(|row| row.node.incarnation != cluster.me());
-    match others.find(|row| !row.expired && row.renewal.state == NodeState::Alive) {
-        Some(other) => Err(StartError::NotAlone(other.node.name.clone())),
-        None => Ok(()),
-    }
-}
-
-fn describe(config: &Config, me: Incarnation, admin_address: SocketAddr) -> Result<NewNode, StartError> {
-    let name = if config.node_name.is_empty() { admin_address.to_string() } else { config.node_name.clone() };
-    let address = match (config.advertise_admin.as_str(), advertised(admin_address)) {
-        ("", Some(address)) => address,
-        // A node on its own is reached by nobody.
-        ("", None) if config.nats_url.is_empty() => admin_address.to_string(),
-        ("", None) => return Err(StartError::Advertise(admin_address)),
-        (given, _) if is_address(given) => given.to_owned(),
-        (given, _) => return Err(StartError::Advertised(given.to_owned())),
-    };
-    Ok(NewNode {
-        incarnation: me,
-        name,
-        address,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: config.roles.host,
-        edge: config.roles.edge,
-    })
 }
 
 async fn start_host(
@@ -393,146 +287,7 @@ async fn start_host(
     .await?)
 }
 
-async fn start_edge(
-    config: &Config,
-    cluster: &Cluster,
-    store: &Store,
-    clock: &Arc<dyn Clock>,
-    traces: &Arc<Traces>,
-) -> Result<(Arc<EdgeNode>, Router), StartError> {
-    let announcer = Announcer { cluster: cluster.clone(), directory: store.directory.clone() };
-    let people =
-        People::open(store.directory.clone(), Arc::new(announcer), clock.clone(), &people_settings(config))
-            .await?;
-    let people = Arc::new(people);
-    // In the log anybody's wishes would be in everybody's way.
-    let asked = if config.otlp_endpoint.is_empty() { 0 } else { config.client_traces_per_second };
-    let sampling = Sampling::new(traces.tracer(), config.trace_one_in, asked);
-    let sampling = Arc::new(sampling);
-    let edge = EdgeNode::start(
-        node_label(config, cluster.me()),
-        cluster.clone(),
-        store.log.clone(),
-        people.clone(),
-        clock.clone(),
-        EdgeSettings {
-            hubs: config.hubs,
-            linger: LINGER,
-            allowed_origins: config.allowed_origins.0.clone(),
-            max_connections: config.max_connections,
-            connection_age_s: config.connection_age_seconds,
-            hellos_per_second: config.hellos_per_second,
-            offload: Offload::Thread,
-            sampling: sampling.clone(),
-        },
-    );
-    let edge = Arc::new(edge.map_err(StartError::Hubs)?);
-    let ends: Arc<dyn Edge> = edge.clone();
-    cluster.connect(Arc::downgrade(&ends));
-    let content = Arc::new(Content {
-        cluster: cluster.clone(),
-        log: store.log.clone(),
-        edge: edge.clone(),
-        offload: Offload::Thread,
-    });
-    let sessions = Arc::new(ClusterSessions(cluster.clone()));
-    let api = Api { people, rooms: content, sessions, site: Arc::new(site(config)?) };
-    let router = public_router(api, (*edge).clone()).layer(Extension(sampling));
-    Ok((edge, router))
-}
-
 /// What `welcome` calls this node.
 fn node_label(config: &Config, me: Incarnation) -> String {
     if config.node_name.is_empty() { me.to_string()[..8].to_owned() } else { config.node_name.clone() }
-}
-
-/// While this node is cut off from the others, it is not ready, and people are better served elsewhere.
-async fn stand(mut standing: watch::Receiver<Standing>, edge: Option<Arc<EdgeNode>>, ready: Arc<AtomicBool>) {
-    let mut cut_off = false;
-    while standing.changed().await.is_ok() {
-        let now = *standing.borrow_and_update() == Standing::CutOff;
-        if now != cut_off {
-            cut_off = now;
-            ready.store(!cut_off, Ordering::Relaxed);
-            if cut_off {
-                let told = match &edge {
-                    Some(edge) => edge.close_all(CloseCode::GoingAway).await,
-                    None => 0,
-                };
-                tracing::warn!(connections = told, "this node is cut off from the others");
-            }
-        }
-    }
-}
-
-async fn open(config: &Config) -> Result<Store, StartError> {
-    let url: DatabaseUrl = config.database_url.parse()?;
-    if let DatabaseUrl::Sqlite(path) = &url
-        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-    {
-        std::fs::create_dir_all(folder).map_err(|e| StartError::DataDir(folder.display().to_string(), e))?;
-    }
-    Ok(Store::open(&url, &OpenOptions { migrate: config.migrate_on_start, ..OpenOptions::default() }).await?)
-}
-
-/// The store and the rooms without anybody to talk to, for commands that work on a database while no node does.
-pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), StartError> {
-    let store = open(config).await?;
-    let me = Incarnation(Uuid::new_v4());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let host = start_host(config, me, &store, &clock, Tracer::default()).await?;
-    let args = ClusterArgs {
-        node: NewNode {
-            name: "command".to_owned(),
-            address: String::new(),
-            ..describe(config, me, config.admin_listen)?
-        },
-        ownership: store.ownership.clone(),
-        bus: Arc::new(MemoryBus::alone(me)),
-        probe: Arc::new(TcpProbe),
-        host: Some(host),
-    };
-    let cluster = Cluster::start(args).await?;
-    require_to_be_alone(&cluster)?;
-    Ok((store, cluster))
-}
-
-fn people_settings(config: &Config) -> people::Settings {
-    let per_hour = config.rooms_per_hour.max(1);
-    let rooms_per_person = Rate { burst: per_hour.div_ceil(3), every_ms: 3_600_000 / u64::from(per_hour) };
-    let limits = LimitSettings { rooms_per_person, ..LimitSettings::default() };
-    people::Settings { limits, ..people::Settings::default() }
-}
-
-fn site(config: &Config) -> Result<Site, StartError> {
-    let public_url =
-        Some(&config.public_url).filter(|url| !url.is_empty()).map(|url| url.parse()).transpose()?;
-    let trusted_proxies =
-        config.trusted_proxies.0.iter().map(|proxy| proxy.parse()).collect::<Result<_, _>>()?;
-    Ok(Site { public_url, trusted_proxies, encrypted: !config.tls_certificate.as_os_str().is_empty() })
-}
-
-fn public_router(api: Api, edge: EdgeNode) -> Router {
-    Router::new()
-        .route("/ws", get(edge::upgrade).with_state(edge))
-        .merge(api::router(api))
-        .merge(page::router())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
-}
-
-/// Deletes history that lies behind checkpoints and is older than it has to be kept.
-async fn prune(log: Arc<dyn RoomLog>, clock: Arc<dyn Clock>, retention: Retention) {
-    let Retention::Days(days) = retention else { return };
-    loop {
-        let before_ms = clock.now_ms().saturating_sub(u64::from(days) * 86_400_000);
-        match log.prune(before_ms, PRUNE_ROWS).await {
-            Ok(rows) if rows == u64::from(PRUNE_ROWS) => continue,
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old history was deleted"),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old history cannot be deleted");
-            }
-        }
-        tokio::time::sleep(PRUNE).await;
-    }
 }

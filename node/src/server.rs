@@ -24,7 +24,7 @@ use crate::api::PeerAddr;
 /// Connections that may wait to be accepted: a whole audience that comes back at once.
 const BACKLOG: u32 = 4_096;
 /// Connections that speak HTTP at the same time, or have not spoken yet; others wait in the backlog. WebSockets do not count.
-const CONNECTIONS: usize = 4_096;
+pub(crate) const CONNECTIONS: usize = 4_096;
 /// Connections that are accepted before they are looked at.
 const BATCH: usize = 64;
 /// How long a client may take to send the head of a request.

@@ -2,7 +2,8 @@
 //!
 //! Hubs write to bare sockets, so what is encrypted ends before them: each connection is decrypted by a task of its own and goes on
 //! through a pair of local sockets, one end of which the hub takes for the client's. That costs a task, two more file descriptors and
-//! the state of TLS per connection; a load balancer in front is cheaper, and the usual way.
+//! the state of TLS per connection; a load balancer in front is cheaper, and the usual way. A task may outlive what the hub has to do
+//! with its connection, so tasks have a number of their own that they do not go beyond.
 
 mod certificate;
 mod pump;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -42,6 +44,8 @@ enum Outcome {
     Failed,
     Late,
     Plain,
+    /// There are as many as there may be.
+    Full,
 }
 
 impl Outcome {
@@ -51,7 +55,12 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Late => "late",
             Self::Plain => "plain",
+            Self::Full => "full",
         }
+    }
+
+    fn count(self) {
+        metrics::counter!("enfilade_tls_handshakes_total", "outcome" => self.name()).increment(1);
     }
 }
 
@@ -60,6 +69,8 @@ impl Outcome {
 pub(crate) struct Tls {
     files: Files,
     current: Mutex<Current>,
+    /// One for each connection, from its handshake to its last byte.
+    places: Arc<Semaphore>,
     connections: TaskTracker,
 }
 
@@ -70,16 +81,21 @@ struct Current {
 }
 
 impl Tls {
-    /// None if neither file is named.
+    /// None if neither file is named. `most`: so many connections at once.
     ///
     /// # Errors
     /// When one is missing, cannot be read, or they do not belong together.
-    pub(crate) fn open(certificate: PathBuf, key: PathBuf) -> Result<Option<Arc<Self>>, TlsError> {
+    pub(crate) fn open(
+        certificate: PathBuf,
+        key: PathBuf,
+        most: usize,
+    ) -> Result<Option<Arc<Self>>, TlsError> {
         let Some(files) = Files::of(certificate, key)? else { return Ok(None) };
         let pem = files.read()?;
         let config = take_up(Loaded::from(&pem)?);
         let current = Mutex::new(Current { pem, config });
-        Ok(Some(Arc::new(Self { files, current, connections: TaskTracker::new() })))
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Ok(Some(Arc::new(Self { files, current, places, connections: TaskTracker::new() })))
     }
 
     /// Takes up a certificate that is renewed, for those who connect afterwards. Until then, and while the files make no sense, the
@@ -110,12 +126,17 @@ impl Tls {
         }
     }
 
-    /// Decrypts connections that were just accepted, and hands each over when its handshake is done.
+    /// Decrypts connections that were just accepted, and hands each over when its handshake is done. Those beyond the number are closed:
+    /// without a handshake there are no words for them.
     pub(crate) fn welcome(&self, came: Vec<Accepted>, take: impl Fn(Vec<Accepted>) + Clone + Send + 'static) {
         let config = self.current.lock().unwrap_or_else(PoisonError::into_inner).config.clone();
         let acceptor = TlsAcceptor::from(config);
         for accepted in came {
-            self.connections.spawn(connection(acceptor.clone(), accepted, take.clone()));
+            let Ok(place) = self.places.clone().try_acquire_owned() else {
+                Outcome::Full.count();
+                continue;
+            };
+            self.connections.spawn(connection(acceptor.clone(), accepted, take.clone(), place));
         }
     }
 
@@ -132,7 +153,12 @@ fn take_up(loaded: Loaded) -> Arc<ServerConfig> {
     loaded.config
 }
 
-async fn connection(acceptor: TlsAcceptor, mut accepted: Accepted, take: impl Fn(Vec<Accepted>)) {
+async fn connection(
+    acceptor: TlsAcceptor,
+    mut accepted: Accepted,
+    take: impl Fn(Vec<Accepted>),
+    _place: OwnedSemaphorePermit,
+) {
     let greeted = match pair() {
         Ok((hubs, ours)) => {
             let outer = std::mem::replace(&mut accepted.socket, hubs);
@@ -144,8 +170,7 @@ async fn connection(acceptor: TlsAcceptor, mut accepted: Accepted, take: impl Fn
             Err(Outcome::Failed)
         }
     };
-    let outcome = greeted.as_ref().err().copied().unwrap_or(Outcome::Done);
-    metrics::counter!("enfilade_tls_handshakes_total", "outcome" => outcome.name()).increment(1);
+    greeted.as_ref().err().copied().unwrap_or(Outcome::Done).count();
     let Ok((outer, inner)) = greeted else { return };
     take(vec![accepted]);
     pump::pump(outer, inner).await;
@@ -181,4 +206,66 @@ async fn handshake(acceptor: &TlsAcceptor, socket: TcpStream) -> Result<Encrypte
         })
     };
     timeout(HANDSHAKE, greet).await.unwrap_or(Err(Outcome::Late))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use axum::Router;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::server::{self, Http};
+
+    #[tokio::test]
+    async fn there_are_no_more_of_them_than_there_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let connect = async |address: SocketAddr| {
+            let socket = tokio::net::TcpStream::connect(address).await?;
+            connector.connect(ServerName::try_from("localhost").unwrap(), socket).await
+        };
+
+        let tls = Tls::open(certificate, key, 1).unwrap().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let (take, mut taken) = mpsc::unbounded_channel();
+        let http = Http::new(Router::new(), stop.clone());
+        let serving = tokio::spawn(server::serve(listener, http, {
+            let tls = tls.clone();
+            move |came| {
+                let take = take.clone();
+                tls.welcome(came, move |came| take.send(came).unwrap());
+            }
+        }));
+        let first = connect(address).await.unwrap();
+        let hubs = taken.recv().await.unwrap();
+        assert!(connect(address).await.is_err(), "there is one already");
+        drop((first, hubs));
+        let after_it = async {
+            while connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), after_it).await.unwrap();
+        stop.cancel();
+        serving.await.unwrap();
+    }
 }

@@ -134,6 +134,19 @@ fn secrets_are_not_said_in_flags_and_not_printed() {
 }
 
 #[test]
+fn a_secret_for_a_collector_that_nobody_named_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("headers");
+    std::fs::write(&file, "authorization=Bearer%20open%20sesame\n").unwrap();
+    let headers = format!("@{}", file.display());
+    let free = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let output = enfilade(&folder, &[&["serve", "--otlp-headers", &headers], &free[..]].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("otlp_headers are for a collector"), "{error}");
+    assert!(!error.contains("sesame"), "{error}");
+}
+
+#[test]
 fn what_is_on_record_is_exported_whole() {
     let folder = tempfile::tempdir().unwrap();
     said(&seed(&folder, &["--boards", "2"]));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::unused_async, reason = "what answers a request is a future")]
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -27,25 +29,45 @@ use uuid::Uuid;
 
 const ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
 const POD: &str = "enfilade-7f9c-x2x4v";
+const HESITANT: u8 = 20;
 
-/// The pods of a namespace, of which there is one.
-#[derive(Clone, Debug, Default)]
-struct Pods(Arc<Mutex<Vec<String>>>);
+/// A pod: where it is, and all that it was ever said to cost.
+#[derive(Clone, Debug)]
+struct Pod {
+    address: Ipv4Addr,
+    costs: Vec<String>,
+}
+
+/// The pods of a namespace.
+#[derive(Clone, Debug)]
+struct Pods(Arc<Mutex<BTreeMap<String, Pod>>>);
 
 impl Pods {
+    fn at(pods: impl IntoIterator<Item = (String, Ipv4Addr)>) -> Self {
+        let pods = pods.into_iter().map(|(name, address)| (name, Pod { address, costs: Vec::new() }));
+        Self(Arc::new(Mutex::new(pods.collect())))
+    }
+
+    /// One that is there, and one where nobody is.
+    fn one() -> Self {
+        Self::at([(POD.to_owned(), Ipv4Addr::LOCALHOST), ("gone".to_owned(), Ipv4Addr::new(127, 0, 0, 2))])
+    }
+
+    fn costs(&self, pod: &str) -> Vec<String> {
+        self.0.lock().unwrap()[pod].costs.clone()
+    }
+
     async fn list(State(pods): State<Self>, headers: HeaderMap, Query(query): Query<Value>) -> Json<Value> {
         assert_eq!(headers["authorization"], "Bearer the-token");
         assert_eq!(query["labelSelector"], "app.kubernetes.io/name=enfilade,tier in (edge)");
-        let cost = pods.0.lock().unwrap().last().cloned();
-        let annotations = cost.map(|cost| json!({ ANNOTATION: cost }));
-        let pod = |name: &str, address: &str| {
+        let pod = |(name, Pod { address, costs }): (&String, &Pod)| {
+            let annotations = costs.last().map(|cost| json!({ ANNOTATION: cost }));
             json!({
                 "metadata": { "name": name, "annotations": annotations },
                 "status": { "phase": "Running", "podIP": address },
             })
         };
-        // Nobody is at the second.
-        Json(json!({ "items": [pod(POD, "127.0.0.1"), pod("gone", "127.0.0.2")] }))
+        Json(json!({ "items": pods.0.lock().unwrap().iter().map(pod).collect::<Vec<_>>() }))
     }
 
     async fn annotate(
@@ -54,12 +76,9 @@ impl Pods {
         headers: HeaderMap,
         Json(patch): Json<Value>,
     ) -> StatusCode {
-        assert_eq!(
-            (pod.as_str(), headers["content-type"].to_str().unwrap()),
-            (POD, "application/merge-patch+json")
-        );
+        assert_eq!(headers["content-type"], "application/merge-patch+json");
         let cost = patch["metadata"]["annotations"][ANNOTATION].as_str().unwrap().to_owned();
-        pods.0.lock().unwrap().push(cost);
+        pods.0.lock().unwrap().get_mut(&pod).unwrap().costs.push(cost);
         StatusCode::OK
     }
 
@@ -145,29 +164,60 @@ async fn guest(node: &Node) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_costs_as_much_as_it_has_connections() {
     let folder = tempfile::tempdir().unwrap();
-    let pods = Pods::default();
+    let pods = Pods::one();
     let api = format!("https://{}", pods.serve(folder.path()).await);
     let node = start(folder.path()).await;
     let port = node.settings.admin.port();
     let mut people = vec![guest(&node).await, guest(&node).await];
     let said = look(folder.path(), &api, port).await;
     assert!(said.0, "{}", said.1);
-    assert_eq!(*pods.0.lock().unwrap(), ["2"]);
+    assert_eq!(pods.costs(POD), ["2"]);
     // Nothing has changed, so nothing is said.
     assert!(look(folder.path(), &api, port).await.0);
-    assert_eq!(*pods.0.lock().unwrap(), ["2"]);
+    assert_eq!(pods.costs(POD), ["2"]);
     people.push(guest(&node).await);
     assert!(look(folder.path(), &api, port).await.0);
-    assert_eq!(*pods.0.lock().unwrap(), ["2", "3"]);
+    assert_eq!(pods.costs(POD), ["2", "3"]);
+}
+
+/// A pod that says how many connections it has once all of them were asked.
+async fn hesitant(address: SocketAddr, all: Arc<Barrier>) -> SocketAddr {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || async move {
+        all.wait().await;
+        "# TYPE enfilade_connections gauge\nenfilade_connections 5\n"
+    };
+    let router = Router::new().route("/metrics", get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_pods_are_asked_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = Arc::new(Barrier::new(HESITANT.into()));
+    let addresses = (1..=HESITANT).map(|last| Ipv4Addr::new(127, 0, 1, last));
+    // All have the same port, as pods do.
+    let mut port = 0;
+    for address in addresses.clone() {
+        port = hesitant(SocketAddr::from((address, port)), all.clone()).await.port();
+    }
+    let pods = Pods::at(addresses.map(|address| (format!("pod-{address}"), address)));
+    let api = format!("https://{}", pods.serve(folder.path()).await);
+    let said = look(folder.path(), &api, port).await;
+    assert!(said.0, "{}", said.1);
+    let costs: Vec<_> = pods.0.lock().unwrap().values().map(|pod| pod.costs.clone()).collect();
+    assert_eq!(costs, vec![["5"]; HESITANT.into()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_is_not_the_one_is_told_nothing() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let pods = Pods::default();
+    let pods = Pods::one();
     let api = format!("https://{}", pods.serve(folder.path()).await);
-    Pods::default().serve(other.path()).await;
+    Pods::one().serve(other.path()).await;
     let (good, said) = look(other.path(), &api, 9).await;
     assert!(!good && said.contains("invalid peer certificate"), "{said}");
-    assert!(pods.0.lock().unwrap().is_empty());
+    assert!(pods.costs(POD).is_empty());
 }

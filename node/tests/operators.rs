@@ -325,6 +325,16 @@ async fn a_health_check_says_what_the_node_says() {
     let (good, said) = probe("ready").await;
     assert!(!good && said.contains("503"), "{said}");
     assert!(probe("live").await.0);
+    let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
+    let told = |message: &str| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut found = lines.filter(|line| line["message"] == message);
+        let line = found.next().unwrap_or_else(|| panic!("no {message:?} in {log}"));
+        (line["level"].clone(), line["connections"].clone(), line["shards"].clone(), line["seconds"].is_f64())
+    };
+    // There is nobody to take them.
+    assert_eq!(told("the node begins to leave"), (json!("INFO"), json!(0), json!(4096), false));
+    assert_eq!(told("the node has left"), (json!("INFO"), json!(0), json!(4096), true));
     drop(node);
     assert!(!probe("live").await.0);
 }

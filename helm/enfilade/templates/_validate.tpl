@@ -122,6 +122,9 @@
 {{- if and (not $v.tls.existingSecret) (or $v.test.authority.existingSecret $v.test.serverName) -}}
 {{- $wrong = append $wrong "test.authority and test.serverName are for nodes that speak TLS by themselves (tls.existingSecret)." -}}
 {{- end -}}
+{{- if and $v.telemetry.traces.headers.existingSecret (not $v.telemetry.traces.endpoint) -}}
+{{- $wrong = append $wrong "telemetry.traces.headers are for a collector: set telemetry.traces.endpoint." -}}
+{{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
 {{- end -}}

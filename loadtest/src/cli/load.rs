@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use enfilade_loadtest::crowd::Crowd;
+use enfilade_loadtest::door::Address;
 use enfilade_loadtest::mix::Mix;
 use enfilade_loadtest::replay::{Options, Progress, ReplayError, RoomChoice, replay};
 use enfilade_loadtest::scenario::CodecName;
-use enfilade_loadtest::target::Target;
 use enfilade_loadtest::time::duration;
 use enfilade_proto::RoomId;
 
+use super::door::DoorArgs;
 use super::report::RunResultArgs;
 use super::{Failure, display, interrupted};
 
@@ -19,7 +20,9 @@ use super::{Failure, display, interrupted};
 pub(super) struct LoadArgs {
     /// Where the server is; several nodes, if it is given several times: the clones are spread over them
     #[arg(long, default_value = "http://127.0.0.1:8080", env = "ENFILADE_URL", value_delimiter = ',')]
-    url: Vec<Target>,
+    url: Vec<Address>,
+    #[command(flatten)]
+    door: DoorArgs,
     /// Over how many new boards the clones are spread
     #[arg(long, default_value_t = 1, value_name = "M", help_heading = "Load")]
     pub(super) rooms: usize,
@@ -68,7 +71,7 @@ pub(super) async fn play(
     args: LoadArgs,
 ) -> Result<u8, Failure> {
     let options = Options {
-        targets: args.url,
+        targets: args.door.open(&args.url).await?,
         clones,
         rooms: match args.room {
             Some(room) => RoomChoice::Existing { room, link: args.link },

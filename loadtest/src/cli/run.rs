@@ -20,7 +20,7 @@ pub(super) struct RunArgs {
 pub(super) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let RunArgs { rounds, mut subject } = args;
     let scenario = Scenario::new(subject.take_settings()?)?;
-    let bench = Bench::new(&subject)?;
+    let bench = Bench::new(&subject).await?;
     let mut all = Vec::new();
     for number in 1..=rounds {
         let server = bench.server(&scenario).await?;

@@ -46,7 +46,7 @@ pub(super) async fn run(args: SearchArgs) -> Result<u8, Failure> {
         return Err(anyhow!("a search begins and ends above 0").into());
     }
     let search = Search::new(start, args.precision, args.confirm);
-    let bench = Bench::new(&subject)?;
+    let bench = Bench::new(&subject).await?;
     let mut result = sought.find(search.clone(), async |scenario| bench.server(scenario).await).await?;
     if subject.floor {
         let floor = sought.find(search, async |scenario| bench.floor(scenario).await).await?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use enfilade_loadtest::display::Moment;
+use enfilade_loadtest::door::Address;
 use enfilade_loadtest::floor::process::FloorProcess;
 use enfilade_loadtest::result::RunResult;
 use enfilade_loadtest::scenario::{Kind, Scenario, Settings};
@@ -12,6 +13,7 @@ use enfilade_loadtest::swarm::run::{Generator, Subject, run};
 use enfilade_loadtest::target::Target;
 use tokio::sync::watch;
 
+use super::door::DoorArgs;
 use super::report::RunResultArgs;
 use super::{Failure, display};
 
@@ -23,7 +25,9 @@ pub(super) struct SubjectArgs {
     what: String,
     /// Where the server is; several nodes, if it is given several times
     #[arg(long, default_value = "http://127.0.0.1:8080", env = "ENFILADE_URL", value_delimiter = ',')]
-    url: Vec<Target>,
+    url: Vec<Address>,
+    #[command(flatten)]
+    door: DoorArgs,
     /// The server's processes on this machine: their CPU and memory are measured
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<u32>,
@@ -76,10 +80,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(args: &SubjectArgs) -> anyhow::Result<Self> {
+    pub(super) async fn new(args: &SubjectArgs) -> Result<Self, Failure> {
         Ok(Self {
             server: Subject {
-                targets: args.url.clone(),
+                targets: args.door.open(&args.url).await?,
                 pids: args.pid.clone(),
                 metrics: args.metrics.clone(),
             },

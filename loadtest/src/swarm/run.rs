@@ -271,7 +271,7 @@ async fn jobs(
 ) -> Result<Vec<Job>, RunError> {
     let mut servers = Vec::new();
     for target in &subject.targets {
-        let found = tokio::net::lookup_host((target.host(), target.port())).await;
+        let found = tokio::net::lookup_host(target.address()).await;
         let mut found = found.map_err(|error| RunError::Address(target.clone(), error))?;
         let none = || RunError::Address(target.clone(), std::io::ErrorKind::AddrNotAvailable.into());
         servers.push(found.next().ok_or_else(none)?);

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::BufReader;
 use std::net::TcpListener;
@@ -47,6 +47,7 @@ pub(crate) fn node_binary() -> Option<PathBuf> {
 /// A node with a data folder of its own, gone when dropped.
 pub(crate) struct Node {
     binary: PathBuf,
+    flags: Vec<OsString>,
     ports: [u16; 2],
     data: TempDir,
     child: Child,
@@ -54,12 +55,16 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(binary: &Path) -> Self {
+        Self::start_with(binary, Vec::new()).await
+    }
+
+    pub(crate) async fn start_with(binary: &Path, flags: Vec<OsString>) -> Self {
         let data = tempfile::tempdir().unwrap();
         // Two ports that are free now; a node is started again on the ones that it had.
         let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
-        let child = spawn(binary, ports, data.path());
-        let mut node = Self { binary: binary.to_owned(), ports, data, child };
+        let child = spawn(binary, &flags, ports, data.path());
+        let mut node = Self { binary: binary.to_owned(), flags, ports, data, child };
         node.wait_until_ready().await;
         node
     }
@@ -96,7 +101,7 @@ impl Node {
 
     /// On the same ports and data.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(&self.binary, self.ports, self.data.path());
+        self.child = spawn(&self.binary, &self.flags, self.ports, self.data.path());
         self.wait_until_ready().await;
     }
 
@@ -133,7 +138,7 @@ impl Drop for Node {
     }
 }
 
-fn spawn(binary: &Path, ports: [u16; 2], data: &Path) -> Child {
+fn spawn(binary: &Path, flags: &[OsString], ports: [u16; 2], data: &Path) -> Child {
     let log = File::options().create(true).append(true).open(data.join("log")).unwrap();
     Command::new(binary)
         .arg("serve")
@@ -141,6 +146,7 @@ fn spawn(binary: &Path, ports: [u16; 2], data: &Path) -> Child {
         .args(["--admin-listen", &format!("127.0.0.1:{}", ports[1])])
         .arg("--data-dir")
         .arg(data)
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -3,7 +3,7 @@
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use enfilade_proto::{ErrorCode, TraceId};
+use enfilade_proto::ErrorCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -90,14 +90,6 @@ impl Problem {
         });
         fields.chain(at).collect()
     }
-
-    /// What broke on our side is told to the log here, once, since nobody else will hear of it.
-    fn log(&self, trace_id: TraceId) {
-        if !self.refusal.log(trace_id) {
-            let Refusal { code, message, .. } = &self.refusal;
-            tracing::debug!(%trace_id, %code, message, "a request was refused");
-        }
-    }
 }
 
 impl From<Refusal> for Problem {
@@ -109,7 +101,7 @@ impl From<Refusal> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let trace_id = trace::current().map_or_else(named::fresh, |parent| parent.trace);
-        self.log(trace_id);
+        self.refusal.log(trace_id);
         let code = self.refusal.code;
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = Body {

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -24,8 +26,12 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use super::operate::{converse, figures};
 
 const ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// How long the API or a node may take to answer.
+/// How long the API or a node may take to answer,
 const PATIENCE: Duration = Duration::from_secs(10);
+/// and how long all nodes together. Whoever was not heard of by then is left out this time.
+const ALL: Duration = Duration::from_secs(30);
+/// Nodes that are asked at the same time.
+const AT_ONCE: usize = 64;
 
 #[derive(Args, Debug)]
 pub(super) struct DeletionCost {
@@ -165,24 +171,15 @@ impl DeletionCost {
             if let Err(error) = looked {
                 tracing::warn!("the costs stay as they are: {error:#}");
             }
-            tokio::time::sleep(Duration::from_secs(self.every)).await;
+            sleep(Duration::from_secs(self.every)).await;
         }
     }
 
     async fn look(&self, api: &Api) -> anyhow::Result<()> {
-        let pods = tokio::time::timeout(PATIENCE, api.pods(&self.selector)).await;
-        for pod in pods.context("the API does not answer")?? {
-            let connections = match tokio::time::timeout(PATIENCE, self.connections(&pod)).await {
-                Ok(Ok(connections)) => connections,
-                // Nothing is known of it, so nothing is said.
-                Ok(Err(error)) => {
-                    tracing::debug!(pod = pod.name, "tells nothing: {error:#}");
-                    continue;
-                }
-                Err(_) => continue,
-            };
+        let pods = timeout(PATIENCE, api.pods(&self.selector)).await;
+        for (pod, connections) in self.ask(pods.context("the API does not answer")??).await {
             if let Some(cost) = new_cost(pod.cost, connections) {
-                let set = tokio::time::timeout(PATIENCE, api.set_cost(&pod.name, cost)).await;
+                let set = timeout(PATIENCE, api.set_cost(&pod.name, cost)).await;
                 match set.context("the API does not answer")? {
                     Ok(()) => tracing::info!(pod = pod.name, cost, "annotated"),
                     // It may be gone by now; the others are not.
@@ -191,6 +188,17 @@ impl DeletionCost {
             }
         }
         Ok(())
+    }
+
+    /// How many connections each has. Of those that do not say, nothing is known, so nothing will be said.
+    async fn ask(&self, pods: Vec<Pod>) -> Vec<(Pod, u32)> {
+        let asked = stream::iter(pods).map(async |pod| {
+            let told = timeout(PATIENCE, self.connections(&pod)).await.map_err(anyhow::Error::from).flatten();
+            let told = told.inspect_err(|error| tracing::debug!(pod = pod.name, "tells nothing: {error:#}"));
+            told.ok().map(|connections| (pod, connections))
+        });
+        let told: Vec<_> = asked.buffer_unordered(AT_ONCE).take_until(sleep(ALL)).collect().await;
+        told.into_iter().flatten().collect()
     }
 
     async fn connections(&self, pod: &Pod) -> anyhow::Result<u32> {

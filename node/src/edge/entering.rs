@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use enfilade_actors::bus::{Notice, Writer};
-use enfilade_proto::{ClientId, Error, ErrorCode, Join, Member, Role};
+use enfilade_proto::{ClientId, Error, Join, Member, Role};
 
-use super::hub::error;
 use super::mirror::Cursor;
 use super::room::{As, Came, EdgeRoom, Joiner};
 use super::snapshot::Reads;
 use super::{Ends, joined};
-use crate::people::{self, Principal, Visitor};
+use crate::people::{self, Principal, Refusal, Visitor};
 
 /// So many ops are written on the hub's thread; it has no time for more.
 const FEW_OPS: usize = 32;
@@ -84,7 +83,7 @@ pub(crate) async fn enter(
     let frames = if joining.ops.len() > FEW_OPS {
         let (room, reads) = (room.clone(), reads);
         let write = move || joined::frames(reads.codec, id, &room, &admission, &joining);
-        ends.offload.run(write).await.map_err(|_| error(ErrorCode::Internal, "something went wrong"))?
+        ends.offload.run(write).await.map_err(|broken| Error::from(&Refusal::internal(broken)))?
     } else {
         joined::frames(reads.codec, id, &room, &admission, &joining)
     };

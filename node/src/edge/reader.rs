@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
-use enfilade_proto::{CloseCode, Error, ErrorCode};
+use enfilade_proto::{CloseCode, Error};
 use tokio::runtime::Handle;
 
 use super::arrival::Arrival;
 use super::entering;
 use super::greeting;
-use super::hub::{self, ConnectionId, Desk, Later, Line, Taken};
+use super::hub::{ConnectionId, Desk, Later, Line, Taken};
 use super::inbox::Inbound;
 use crate::people::Refusal;
 
@@ -166,7 +166,8 @@ impl Reader {
                     let marked = people.directory().mark_read(read.room, reader, read.seq).await;
                     marked.map_err(|failure| Error::from(&Refusal::from(failure)))
                 });
-                let marked = marked.await.unwrap_or_else(|failed| Err(broken(&failed)));
+                let marked =
+                    marked.await.unwrap_or_else(|broken| Err(Error::from(&Refusal::internal(broken))));
                 self.desk.with(|hub| {
                     if marked.is_ok() {
                         hub.done(self.connection, id);
@@ -186,11 +187,6 @@ async fn beside<F: Future>(runtime: &Handle, work: F) -> F::Output {
         work.as_mut().poll(context)
     })
     .await
-}
-
-fn broken(failed: &tokio::task::JoinError) -> Error {
-    tracing::error!(%failed, "a request broke off");
-    hub::error(ErrorCode::Internal, "something went wrong")
 }
 
 /// Waits until there may be something to read. Not `readable()`, which holds on to more memory while it waits.

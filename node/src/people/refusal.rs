@@ -48,17 +48,9 @@ impl Refusal {
         Self { source: Some(Arc::from(cause.into())), ..refusal }
     }
 
-    /// What broke on our side is told to the log, under the name that the error has for whoever is told of it. True if something did.
-    pub(crate) fn log(&self, trace_id: TraceId) -> bool {
-        let Some(cause) = &self.source else { return false };
-        let mut chain = cause.to_string();
-        let mut deeper = cause.source();
-        while let Some(cause) = deeper {
-            chain = format!("{chain}: {cause}");
-            deeper = cause.source();
-        }
-        tracing::error!(%trace_id, code = %self.code, cause = chain, "a request failed");
-        true
+    /// Puts it into the log under the name by which it is told.
+    pub(crate) fn log(&self, trace_id: TraceId) {
+        named::log(trace_id, self.code, &self.message, self.source());
     }
 
     /// Everything that is wrong with a request, the first of it in front. None if nothing is.
@@ -96,12 +88,13 @@ impl From<StoreError> for Refusal {
 }
 
 impl From<&Refusal> for enfilade_proto::Error {
-    /// What broke on our side is logged here, because nobody else is told the cause.
+    /// It is logged here under its name, because nobody after us knows the cause.
     fn from(refusal: &Refusal) -> Self {
         let trace_id = named::fresh();
+        refusal.log(trace_id);
         Self {
             retry_after_ms: refusal.retry_after_ms,
-            trace_id: refusal.log(trace_id).then_some(trace_id),
+            trace_id: Some(trace_id),
             ..Self::new(refusal.code, refusal.message.clone())
         }
     }

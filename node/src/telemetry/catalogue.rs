@@ -81,7 +81,7 @@ const METRICS: &[Metric] = &[
     gauge("enfilade_connections_limit", "Connections that the node may have"),
     counter("enfilade_hellos_total", "People who came in"),
     counter("enfilade_tls_handshakes_total", "TLS handshakes, and what became of them, on a node that decrypts by itself")
-        .by("outcome", || vec!["ok", "failed", "late", "plain"]),
+        .by("outcome", || vec!["ok", "failed", "late", "plain", "full"]),
     gauge(
         "enfilade_tls_certificate_expires_seconds",
         "When the edge's own certificate, or the first of its chain, is not good any more, in seconds since 1970",

@@ -53,6 +53,9 @@ pub enum InvalidCollector {
     Endpoint(String),
     #[error("not headers, like name=value,name=value")]
     Headers,
+    /// Whoever has a secret for a collector means to send to one.
+    #[error("otlp_headers are for a collector, and none is named")]
+    HeadersForNobody,
     #[error("the certificates of the system cannot be read")]
     Certificates(#[source] std::io::Error),
     #[error("spans cannot be sent")]

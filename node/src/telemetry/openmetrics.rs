@@ -3,6 +3,7 @@
 //! What differs: a counter's family is named without `_total`, bounds have a decimal point, there are no empty lines, the end is
 //! marked, and a bucket may name the trace of an example.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,9 +21,10 @@ pub(crate) fn is_wanted(accept: &str) -> bool {
 
 pub(crate) fn render(text: &str, examples: &Examples) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let counters = counters(text);
     for line in text.lines().filter(|line| !line.is_empty()) {
         match line.strip_prefix("# ") {
-            Some(comment) => describe(comment, text, &mut out),
+            Some(comment) => describe(comment, &counters, &mut out),
             None => sample(line, examples, &mut out),
         }
         out.push('\n');
@@ -31,15 +33,16 @@ pub(crate) fn render(text: &str, examples: &Examples) -> String {
     out
 }
 
+/// The names of those that are counters. What a metric is for stands before what it is, so they are looked for first.
+fn counters(text: &str) -> HashSet<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect()
+}
+
 /// `TYPE name kind` or `HELP name text`.
-fn describe(comment: &str, text: &str, out: &mut String) {
+fn describe(comment: &str, counters: &HashSet<&str>, out: &mut String) {
     let mut words = comment.splitn(3, ' ');
     let [what, name, rest] = [(); 3].map(|()| words.next().unwrap_or_default());
-    let counter = match what {
-        "TYPE" => rest == "counter",
-        _ => text.contains(&format!("# TYPE {name} counter\n")),
-    };
-    let family = if counter { name.strip_suffix("_total").unwrap_or(name) } else { name };
+    let family = if counters.contains(name) { name.strip_suffix("_total").unwrap_or(name) } else { name };
     let rest = if what == "HELP" { rest.replace('"', "\\\"") } else { rest.to_owned() };
     // Writing into a text does not fail.
     let _ = write!(out, "# {what} {family} {rest}");

@@ -337,7 +337,7 @@ fn joined(connection: &Connection, room: RoomId) -> Result<&Joined, Error> {
     connection.joined(room).ok_or_else(|| error(ErrorCode::NotJoined, "join the room first"))
 }
 
-pub(crate) fn error(code: ErrorCode, message: &str) -> Error {
+fn error(code: ErrorCode, message: &str) -> Error {
     Error::new(code, message)
 }
 
