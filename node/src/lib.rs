@@ -15,6 +15,7 @@ pub mod people;
 mod probe;
 mod profile;
 mod secret;
+mod rate;
 mod server;
 mod sessions;
 #[cfg(test)]
@@ -23,10 +24,11 @@ mod telemetry;
 mod tls;
 
 pub use commands::main;
-pub use config::{Config, Partial};
+pub use config::{Config, InvalidLimit, Limits, Partial, PartialLimits};
 #[doc(hidden)]
 pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings, Sampling};
 pub use node::{Node, StartError};
 pub use telemetry::{InvalidCollector, Telemetry};
+pub use rate::{InvalidRate, Rate};
 pub use tls::TlsError;

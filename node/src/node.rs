@@ -29,12 +29,12 @@ use uuid::Uuid;
 use crate::access::Announcer;
 use crate::admin::{self, Admin};
 use crate::api::{self, Api, InvalidNetwork, InvalidOrigin, Site};
-use crate::config::{Config, Retention};
+use crate::config::{Config, InvalidLimit, Retention};
 use crate::content::Content;
 use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings, Sampling};
 use crate::page;
-use crate::people::{self, LimitSettings, OpenError, People, Rate, SystemClock};
+use crate::people::{self, OpenError, People, SystemClock};
 use crate::probe::{TcpProbe, advertised, is_address};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
@@ -64,6 +64,8 @@ pub enum StartError {
     PublicUrl(#[from] InvalidOrigin),
     #[error("trusted_proxies")]
     TrustedProxies(#[from] InvalidNetwork),
+    #[error(transparent)]
+    Limit(#[from] InvalidLimit),
     #[error("the data folder {0} cannot be made")]
     DataDir(String, #[source] std::io::Error),
     #[error("{0}")]
@@ -427,6 +429,7 @@ async fn start_edge(
             sampling: sampling.clone(),
         },
     );
+            allowances: config.limits.allowances()?,
     let edge = Arc::new(edge.map_err(StartError::Hubs)?);
     let ends: Arc<dyn Edge> = edge.clone();
     cluster.connect(Arc::downgrade(&ends));
@@ -497,10 +500,7 @@ pub(crate) async fn open_offline(config: &Config) -> Result<(Store, Cluster), St
 }
 
 fn people_settings(config: &Config) -> people::Settings {
-    let per_hour = config.rooms_per_hour.max(1);
-    let rooms_per_person = Rate { burst: per_hour.div_ceil(3), every_ms: 3_600_000 / u64::from(per_hour) };
-    let limits = LimitSettings { rooms_per_person, ..LimitSettings::default() };
-    people::Settings { limits, ..people::Settings::default() }
+    people::Settings { limits: config.limits.of_people(config.rooms_per_hour), ..people::Settings::default() }
 }
 
 fn site(config: &Config) -> Result<Site, StartError> {

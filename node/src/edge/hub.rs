@@ -46,6 +46,7 @@ pub(crate) use self::connection::{ConnectionId, Line, Opening};
 use self::handle::Waiting;
 pub(crate) use self::handle::{Command, HubHandle, HubInbox};
 use self::pace::{Pace, Pacer};
+pub(crate) use self::meters::Allowances;
 pub(crate) use self::requests::{Later, Taken, error};
 use self::seats::Seats;
 pub(crate) use self::slowest::{SlowConnection, merge as slowest};
