@@ -6,6 +6,7 @@ pub mod api;
 mod commands;
 mod config;
 mod content;
+mod deadline;
 mod drain;
 mod edge;
 mod named;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Extension, Router};
 use enfilade_actors::bus::{Bus, MemoryBus, NatsBus, NatsError, NatsIdentity, NatsOptions};
@@ -23,7 +23,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use crate::access::Announcer;
@@ -31,6 +30,7 @@ use crate::admin::{self, Admin};
 use crate::api::{self, Api, InvalidNetwork, InvalidOrigin, Site};
 use crate::config::{Config, InvalidLimit, Retention};
 use crate::content::Content;
+use crate::deadline::in_time;
 use crate::drain::Drain;
 use crate::edge::{self, EdgeNode, EdgeSettings, Sampling};
 use crate::page;
@@ -43,8 +43,6 @@ use crate::tls::{Tls, TlsError};
 
 /// How long stopping may take, all in all. The chart's grace period counts on it (`enfilade.leavingSeconds`).
 const STOP: Duration = Duration::from_secs(13);
-/// How long a request may take, its body included.
-const REQUEST: Duration = Duration::from_secs(30);
 /// How long a mirror outlives its last member on this edge.
 const LINGER: Duration = Duration::from_secs(30);
 /// How often old history is looked for, and how much of it is deleted at a time.
@@ -516,7 +514,7 @@ fn public_router(api: Api, edge: EdgeNode) -> Router {
         .route("/ws", get(edge::upgrade).with_state(edge))
         .merge(api::router(api))
         .merge(page::router())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
+        .layer(from_fn(in_time))
 }
 
 /// Deletes history that lies behind checkpoints and is older than it has to be kept.

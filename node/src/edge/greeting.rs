@@ -74,8 +74,7 @@ async fn shake_hands(
             Some((line, bytes, agreed.codec, slot))
         }
         Err(refused) => {
-            arrival::count_refusal(&refused);
-            hang_up_after(&line, &arrival::refusal(&refused)).await;
+            hang_up_after(&line, &arrival::refusal(refused, &headers)).await;
             None
         }
     }
