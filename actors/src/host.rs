@@ -5,6 +5,7 @@ mod heat;
 mod restarts;
 mod sessions;
 mod shards;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -20,6 +21,7 @@ use self::heat::Heat;
 use self::restarts::Restarts;
 use self::sessions::Sessions;
 use self::shards::Shards;
+pub use self::waiting::Waiting;
 use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket};
 use crate::committer::Committers;
 use crate::refusal::Refusal;

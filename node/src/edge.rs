@@ -49,7 +49,7 @@ use tokio::sync::oneshot;
 use self::admissions::Admissions;
 use self::arrival::Arrival;
 use self::devices::Devices;
-use self::hub::{Command, HubHandle, HubInbox, SlowConnection};
+use self::hub::{Command, HubHandle, HubInbox, SlowConnection, Unsent};
 use self::room::EdgeRoom;
 use self::snapshot::SharedSnapshot;
 use self::turnstile::Turnstile;
@@ -248,6 +248,12 @@ impl EdgeNode {
     pub(crate) async fn slowest(&self, most: usize) -> Vec<SlowConnection> {
         let of_hubs = self.ask_hubs(|done| Command::Slowest { most, done }).await;
         hub::slowest(of_hubs.into_iter().flatten().collect(), most)
+    }
+
+    /// How much waits for sockets that are full.
+    pub(crate) async fn unsent(&self) -> Unsent {
+        let of_hubs = self.ask_hubs(|done| Command::Unsent { done }).await;
+        of_hubs.into_iter().fold(Unsent::default(), Unsent::and)
     }
 
     /// What each hub answers. One that breaks meanwhile says nothing.

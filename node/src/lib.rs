@@ -15,8 +15,8 @@ mod page;
 pub mod people;
 mod probe;
 mod profile;
-mod secret;
 mod rate;
+mod secret;
 mod server;
 mod sessions;
 #[cfg(test)]
@@ -30,6 +30,6 @@ pub use config::{Config, InvalidLimit, Limits, Partial, PartialLimits};
 pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings, Sampling};
 pub use node::{Node, StartError};
-pub use telemetry::{InvalidCollector, Telemetry};
 pub use rate::{InvalidRate, Rate};
+pub use telemetry::{InvalidCollector, Telemetry};
 pub use tls::TlsError;

@@ -38,7 +38,9 @@ use crate::people::{self, OpenError, People, SystemClock};
 use crate::probe::{TcpProbe, advertised, is_address};
 use crate::server::{self, Http};
 use crate::sessions::ClusterSessions;
-use crate::telemetry::{Collector, CollectorSettings, InvalidCollector, Telemetry, Traces, Vitals};
+use crate::telemetry::{
+    Collector, CollectorSettings, InvalidCollector, Queues, Telemetry, Traces, Vitals, watch_bus,
+};
 use crate::tls::{Tls, TlsError};
 
 /// How long stopping may take, all in all. The chart's grace period counts on it (`enfilade.leavingSeconds`).
@@ -208,10 +210,14 @@ impl Node {
             max_connections: config.max_connections,
         };
         tasks.push(tokio::spawn(vitals.clone().watch()));
+        tasks.extend(nats.clone().map(|nats| tokio::spawn(watch_bus(nats))));
+        let queues =
+            Queues { host: host.clone(), edge: edge.clone(), nats: nats.clone(), store: store.clone() };
         let admin_state = Admin {
             cluster: cluster.clone(),
             host: host.clone(),
             vitals,
+            queues,
             telemetry,
             traces: traces.clone(),
             edge: edge.clone(),
@@ -423,11 +429,11 @@ async fn start_edge(
             max_connections: config.max_connections,
             connection_age_s: config.connection_age_seconds,
             hellos_per_second: config.hellos_per_second,
+            allowances: config.limits.allowances()?,
             offload: Offload::Thread,
             sampling: sampling.clone(),
         },
     );
-            allowances: config.limits.allowances()?,
     let edge = Arc::new(edge.map_err(StartError::Hubs)?);
     let ends: Arc<dyn Edge> = edge.clone();
     cluster.connect(Arc::downgrade(&ends));
