@@ -43,7 +43,7 @@ ROWS = [
     ("What they send", [
         ("Ops answered", "ops", [(rate("enfilade_ops_total", "outcome"), "{{outcome}}")], ""),
         ("Op → on disk and acknowledged", "s", quantiles("enfilade_op_ack_seconds"), "Seen from the edge: the way to the owner and back is in it."),
-        ("Op → seen by the others", "s", quantiles("enfilade_op_visible_seconds"), "The same, until the edge has also written it to those in the room. The dots are traced ops."),
+        ("Op → seen by the others", "s", quantiles("enfilade_op_visible_seconds"), "The same, until that edge has also written it to those in the room. The dots are traced ops."),
         ("Signals", "ops", [(f"sum({rate('enfilade_signals_total')})", "sent on"), (f"sum({rate('enfilade_signals_conflated_total')})", "replaced by a newer one"), (f"sum({rate('enfilade_signals_dropped_total')})", "no room")], ""),
         ("Refused, by code", "ops", [(rate("enfilade_refusals_total", "code"), "{{code}}")], ""),
     ]),
@@ -67,6 +67,8 @@ ROWS = [
         ("Room on the disk (SQLite)", "bytes", [(gauge("enfilade_disk_free_bytes"), "{{pod}}")], ""),
     ]),
     ("Back to the members", [
+        ("Room → written by every edge", "s", quantiles("enfilade_op_delivered_seconds"), "From when the owner took an op, on all edges with members. As true as the clocks of the nodes are alike."),
+        ("Ops and signals told", "ops", [(f"sum({rate('enfilade_ops_sent_total')})", "ops"), (f"sum({rate('enfilade_signals_sent_total')})", "signals")], "Each as often as it went to somebody."),
         ("Deliveries", "ops", [(rate("enfilade_deliveries_total"), "{{pod}}")], "One write to one member, with everything that came in a tick."),
         ("Bytes", "Bps", [(f"sum({rate('enfilade_sent_bytes_total')})", "to people"), (f"sum({rate('enfilade_received_bytes_total')})", "from people")], ""),
         ("Those who read too slowly", "ops", [(rate("enfilade_slow_total", "step"), "{{step}}")], "The ladder: signals are dropped, ops caught up from the log, the room started over, the connection closed."),
@@ -77,6 +79,14 @@ ROWS = [
         ("Messages and frames", "ops", [(rate("enfilade_bus_messages_total", "direction"), "messages {{direction}}"), (rate("enfilade_bus_frames_total", "direction"), "frames {{direction}}")], ""),
         ("Bytes between nodes", "Bps", [(rate("enfilade_bus_bytes_total", "direction"), "{{direction}}")], ""),
         ("Lost", "ops", [(f"sum({rate('enfilade_bus_gaps_total')})", "frames missed"), (rate("enfilade_bus_dropped_total", "reason"), "given up: {{reason}}"), (f"sum({rate('enfilade_bus_reconnects_total')})", "reconnects")], ""),
+    ]),
+    ("Queues", [
+        ("Ops that wait for rooms", "bytes", [(gauge("enfilade_rooms_waiting_bytes"), "{{pod}}"), (f"max({gauge('enfilade_rooms_waiting_largest_bytes')})", "one room")], "Until they are answered. Beyond 4 MiB a room's ops are refused, beyond 128 MiB a node's."),
+        ("Answers that wait for sockets", "bytes", [(gauge("enfilade_sockets_waiting_bytes"), "{{pod}}"), (f"max({gauge('enfilade_sockets_waiting_largest_bytes')})", "one connection")], ""),
+        ("Sockets that take nothing", "short", [(gauge("enfilade_sockets_blocked"), "{{pod}}")], ""),
+        ("Waiting for NATS", "bytes", [(gauge("enfilade_bus_waiting_bytes"), "{{pod}}")], "Beyond 64 MiB messages are dropped, which costs time."),
+        ("NATS, there and back", "s", quantiles("enfilade_bus_round_trip_seconds"), "Behind what is on its way."),
+        ("Waiting for a connection to PostgreSQL", "short", [(f"sum by (pool) ({gauge('enfilade_database_waiting')})", "{{pool}}")], ""),
     ]),
     ("The processes", [
         ("CPU", "short", [(rate("process_cpu_seconds_total"), "{{pod}}")], "Cores."),

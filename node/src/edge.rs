@@ -49,7 +49,7 @@ use tokio::sync::oneshot;
 use self::admissions::Admissions;
 use self::arrival::Arrival;
 use self::devices::Devices;
-use self::hub::{Command, HubHandle, HubInbox, SlowConnection};
+use self::hub::{Command, HubHandle, HubInbox, SlowConnection, Unsent};
 use self::room::EdgeRoom;
 use self::snapshot::SharedSnapshot;
 use self::turnstile::Turnstile;
@@ -57,7 +57,9 @@ use crate::people::People;
 use crate::server::Accepted;
 
 pub(crate) use self::arrival::upgrade;
+pub(crate) use self::hub::Allowances;
 pub use self::hub::bench;
+pub(crate) use self::meter::Allowance;
 pub use self::sampling::Sampling;
 
 /// How often an edge tells the owners of its rooms how far it has got. What was lost on the way is noticed after so long.
@@ -90,6 +92,7 @@ pub(crate) struct Ends {
     allowed_origins: Vec<String>,
     /// Connections that may exist at once.
     max_connections: usize,
+    pub(crate) allowances: Allowances,
     /// Seconds after which they move on; 0: never.
     connection_age_s: u32,
     connections: AtomicUsize,
@@ -111,6 +114,8 @@ pub struct EdgeSettings {
     pub connection_age_s: u32,
     /// People who may come in, each second.
     pub hellos_per_second: u32,
+    /// What each connection may send.
+    pub(crate) allowances: Allowances,
     /// Of which ops the way is recorded.
     pub sampling: Arc<Sampling>,
     /// Where snapshots are written.
@@ -184,6 +189,7 @@ impl EdgeNode {
             linger: settings.linger,
             allowed_origins: settings.allowed_origins,
             max_connections: settings.max_connections,
+            allowances: settings.allowances,
             connection_age_s: settings.connection_age_s,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -242,6 +248,12 @@ impl EdgeNode {
     pub(crate) async fn slowest(&self, most: usize) -> Vec<SlowConnection> {
         let of_hubs = self.ask_hubs(|done| Command::Slowest { most, done }).await;
         hub::slowest(of_hubs.into_iter().flatten().collect(), most)
+    }
+
+    /// How much waits for sockets that are full.
+    pub(crate) async fn unsent(&self) -> Unsent {
+        let of_hubs = self.ask_hubs(|done| Command::Unsent { done }).await;
+        of_hubs.into_iter().fold(Unsent::default(), Unsent::and)
     }
 
     /// What each hub answers. One that breaks meanwhile says nothing.

@@ -6,6 +6,7 @@ pub mod api;
 mod commands;
 mod config;
 mod content;
+mod deadline;
 mod drain;
 mod edge;
 mod files;
@@ -15,6 +16,7 @@ mod page;
 pub mod people;
 mod probe;
 mod profile;
+mod rate;
 mod secret;
 mod server;
 mod sessions;
@@ -24,10 +26,11 @@ mod telemetry;
 mod tls;
 
 pub use commands::main;
-pub use config::{Config, Partial};
+pub use config::{Config, InvalidLimit, Limits, Partial, PartialLimits};
 #[doc(hidden)]
 pub use edge::bench;
 pub use edge::{EdgeNode, EdgeSettings, Sampling};
 pub use node::{Node, StartError};
+pub use rate::{InvalidRate, Rate};
 pub use telemetry::{InvalidCollector, Telemetry};
 pub use tls::TlsError;

@@ -35,7 +35,9 @@ use crate::edge::EdgeNode;
 use crate::people::SystemClock;
 use crate::probe::TcpProbe;
 use crate::server::{self, Http};
-use crate::telemetry::{Collector, CollectorSettings, InvalidCollector, Telemetry, Traces, Vitals};
+use crate::telemetry::{
+    Collector, CollectorSettings, InvalidCollector, Queues, Telemetry, Traces, Vitals, watch_bus,
+};
 use crate::tls::Tls;
 
 /// How long stopping may take, all in all. The chart's grace period counts on it (`enfilade.leavingSeconds`).
@@ -157,10 +159,14 @@ impl Node {
             max_connections: config.max_connections,
         };
         tasks.push(tokio::spawn(vitals.clone().watch()));
+        tasks.extend(nats.clone().map(|nats| tokio::spawn(watch_bus(nats))));
+        let queues =
+            Queues { host: host.clone(), edge: edge.clone(), nats: nats.clone(), store: store.clone() };
         let admin_state = Admin {
             cluster: cluster.clone(),
             host: host.clone(),
             vitals,
+            queues,
             telemetry,
             traces: traces.clone(),
             edge: edge.clone(),

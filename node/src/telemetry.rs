@@ -5,6 +5,7 @@ mod collector;
 mod examples;
 mod log_filter;
 mod openmetrics;
+mod queues;
 mod traces;
 mod vitals;
 
@@ -17,6 +18,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 pub use self::collector::InvalidCollector;
 pub(crate) use self::collector::{Collector, CollectorSettings};
 pub(crate) use self::log_filter::LogFilter;
+pub(crate) use self::queues::{Queues, watch_bus};
 pub(crate) use self::traces::Traces;
 pub(crate) use self::vitals::Vitals;
 use crate::config::{Config, LogFormat};

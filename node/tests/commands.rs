@@ -82,13 +82,19 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
 fn config_shows_every_setting_and_where_it_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("enfilade.toml");
-    std::fs::write(&file, "room_idle_seconds = 7\n").unwrap();
+    std::fs::write(&file, "room_idle_seconds = 7\n[limits]\nsign_ups_per_address = \"60/minute\"\n").unwrap();
     let file = file.to_str().unwrap();
     let shown = said(&enfilade(&folder, &["config", "--config", file, "--listen", "127.0.0.1:1234"]));
     let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("listen").contains("127.0.0.1:1234") && line("listen").ends_with("# flag"));
     assert!(line("data_dir").ends_with("# environment"));
     assert!(line("room_idle_seconds").contains("= 7") && line("room_idle_seconds").ends_with("# file"));
+    // Limits have a table of their own, in which those are, too, that may stand outside of it.
+    let limits = &shown[shown.find("\n[limits]\n").unwrap()..];
+    assert!(
+        limits.contains("\nmax_connections = 16384 ")
+            && limits.contains("\nsign_ups_per_address = \"60/minute\" ")
+    );
     assert!(
         line("log_retention_days").contains("\"forever\"")
             && line("log_retention_days").ends_with("# default")
@@ -97,6 +103,23 @@ fn config_shows_every_setting_and_where_it_comes_from() {
     let copy = folder.path().join("copy.toml");
     std::fs::write(&copy, &shown).unwrap();
     said(&enfilade(&folder, &["config", "--config", copy.to_str().unwrap()]));
+}
+
+#[test]
+fn a_limit_that_makes_no_sense_is_refused_by_its_name_wherever_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |output: &Output| {
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let flag = refused(&enfilade(&folder, &["config", "--sign-ups-per-address", "often"]));
+    assert!(flag.contains("--sign-ups-per-address") && flag.contains("a rate is like 6/minute"), "{flag}");
+    let variable = Command::new(env!("CARGO_BIN_EXE_enfilade"))
+        .arg("config")
+        .env("ENFILADE_OPS_PER_CONNECTION", "1/minute")
+        .output()
+        .unwrap();
+    assert!(refused(&variable).contains("ops_per_connection is 1/minute"), "{}", refused(&variable));
 }
 
 #[test]

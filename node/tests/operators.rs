@@ -84,6 +84,10 @@ async fn everything_that_is_counted_is_there_from_the_start_and_described() {
     let elsewhere = [
         "enfilade_bus_connected",
         "enfilade_bus_reconnects_total",
+        "enfilade_bus_round_trip_seconds",
+        "enfilade_bus_waiting_bytes",
+        "enfilade_bus_waiting_messages",
+        "enfilade_database_waiting",
         "enfilade_memory_limit_bytes",
         "enfilade_tls_certificate_expires_seconds",
     ];

@@ -234,10 +234,14 @@ async fn an_op_is_one_trace_from_its_edge_over_its_owner_to_all_who_see_it() {
     for client in [&mut ada, &mut bob, &mut carol] {
         client.ops_through(Seq(0), Seq(2)).await;
     }
+    // Both edges have told both, in one write or in two.
+    let delivered = || measured("enfilade_op_delivered_seconds") >= 2;
     let seen = || measured("enfilade_op_visible_seconds") >= 2 && measured("enfilade_op_ack_seconds") >= 2;
     cluster
         .collector
-        .until("both ops were measured, until they were answered and until they were seen", |_| seen())
+        .until("both ops were measured, until they were answered and until they were seen", |_| {
+            seen() && delivered()
+        })
         .await;
     cluster.collector.until("ten steps", |collector| collector.of(&trace).len() >= 10).await;
 

@@ -86,6 +86,15 @@ impl Store {
         self.committers
     }
 
+    /// How many callers wait for a connection of each kind, in PostgreSQL.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<(&'static str, usize)> {
+        match &self.database {
+            Database::Sqlite(_) => Vec::new(),
+            Database::Postgres(postgres) => postgres.waiting().to_vec(),
+        }
+    }
+
     /// Waits for what is under way, then closes the database. Whoever still holds on to the store finds it unavailable.
     pub async fn close(&self) {
         match &self.database {

@@ -35,6 +35,7 @@ use self::receive::{Subscriptions, round_trip};
 use self::subjects::Subjects;
 use self::wire::{Ear, Outbox, Wire, count_dropped, lock};
 use super::{Bus, Endpoint, Message};
+use crate::stopwatch::Stopwatch;
 use crate::trace::Side;
 
 /// How long a graceful stop waits for what is queued.
@@ -83,6 +84,18 @@ impl NatsBus {
             opened: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// How many messages wait to be published, and their bytes. What is bulky waits elsewhere.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.wire.outbox.waiting()
+    }
+
+    /// How long it takes to NATS and back, behind what is on its way; nothing if it does not answer.
+    pub async fn round_trip(&self) -> Option<Duration> {
+        let watch = Stopwatch::start();
+        round_trip(&self.wire, &self.wire.client).await.then(|| watch.elapsed())
     }
 
     /// Ends the bus when what is queued was sent, at the latest after a second. What is sent later is lost.

@@ -15,7 +15,7 @@ use crate::room_actor::RoomMessage;
 
 /// Bytes of ops that may wait in and in front of one room: the frames of a few dozen clients at the bound of their own. Beyond that
 /// the room is busy.
-const ROOM_BYTES: usize = 4 << 20;
+pub(super) const ROOM_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Rooms {

@@ -55,10 +55,14 @@ async fn what_waits_together_travels_together() {
     let Some(server) = server().await else { return };
     let [a, mut b] = nodes(&server).await;
     let mut frames = sniff(&server, inbox(&b)).await;
+    assert!(a.bus.round_trip().await.is_some());
     for next in 0..20_000 {
         a.bus.send(b.me, number(next));
     }
+    let (messages, bytes) = a.bus.waiting();
+    assert!(messages > 0 && bytes > messages, "{messages} messages with {bytes} bytes");
     b.numbers(20_000).await;
+    assert_eq!(a.bus.waiting(), (0, 0));
     let mut count = 0;
     while let Ok(Some(_)) = timeout(Duration::from_millis(200), frames.next()).await {
         count += 1;

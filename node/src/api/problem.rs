@@ -3,7 +3,7 @@
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use enfilade_proto::ErrorCode;
+use enfilade_proto::{ErrorCode, TraceParent};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -65,7 +65,7 @@ impl Problem {
     /// The part of a JSON body that `pointer` names could not be understood.
     pub(super) fn in_body(pointer: String, message: String) -> Self {
         let refusal = Refusal::new(ErrorCode::InvalidRequest, message);
-        Self { refusal, pointer: Some(pointer.into()), latest: None }
+        Self { pointer: Some(pointer.into()), ..refusal.into() }
     }
 
     /// The name of the snapshot to ask for instead.
@@ -73,7 +73,7 @@ impl Problem {
         Self { latest: Some(latest.into()), ..self }
     }
 
-    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Refusal::new(code, message).into()
     }
 
@@ -100,10 +100,23 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let trace_id = trace::current().map_or_else(named::fresh, |parent| parent.trace);
+        self.tell(None, trace::current()).into_response()
+    }
+}
+
+impl Problem {
+    /// What is answered, under a name by which it is in the log: that of the request's trace, or one of its own. `status`: one that HTTP
+    /// knows and our codes do not, instead of that of the code.
+    pub(crate) fn tell(
+        self,
+        status: Option<StatusCode>,
+        trace: Option<TraceParent>,
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let trace_id = trace.map_or_else(named::fresh, |parent| parent.trace);
         self.refusal.log(trace_id);
         let code = self.refusal.code;
-        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = status.or_else(|| StatusCode::from_u16(code.http_status()).ok());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = Body {
             r#type: format!("urn:enfilade:error:{code}"),
             title: code.meaning(),
@@ -123,7 +136,7 @@ impl IntoResponse for Problem {
         if matches!(code, ErrorCode::Unauthenticated | ErrorCode::TokenExpired) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
-        (status, headers, enfilade_proto::Codec::Json.encode_value(&body)).into_response()
+        (status, headers, enfilade_proto::Codec::Json.encode_value(&body))
     }
 }
 

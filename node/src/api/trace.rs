@@ -55,7 +55,7 @@ pub(super) async fn follow(request: Request, next: Next) -> Response {
 }
 
 /// What makes no sense is ignored, as the recommendation wants it.
-fn asked(headers: &HeaderMap) -> Option<TraceParent> {
+pub(crate) fn asked(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     value.to_str().ok()?.parse().ok()

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use enfilade_proto::Codec;
@@ -21,6 +19,7 @@ use hyper_util::rt::TokioIo;
 
 use super::handshake::{self, Agreed, Refused};
 use super::{EdgeNode, Ends, Slot};
+use crate::api::{Problem, trace};
 use crate::server::{Accepted, HEAD_BYTES, Rewound};
 
 /// How long the switch of protocols may take once it was agreed upon.
@@ -102,23 +101,23 @@ pub(crate) fn switching(agreed: &Agreed) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// A whole response that refuses a handshake.
-pub(crate) fn refusal(refused: &Refused) -> Vec<u8> {
-    let Refused { status, message, .. } = refused;
-    let retry = if *refused == handshake::FULL {
-        format!("retry-after: {}\r\n", handshake::RETRY_SECONDS)
-    } else {
-        String::new()
-    };
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n{retry}\r\n{message}",
-        message.len()
-    )
-    .into_bytes()
+/// A whole response that refuses a handshake with these headers.
+pub(crate) fn refusal(refused: Refused, asked: &HeaderMap) -> Vec<u8> {
+    let (status, headers, body) = refuse(refused, asked);
+    let mut response =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len()).into_bytes();
+    for (name, value) in &headers {
+        response.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    response.extend_from_slice(b"\r\n");
+    response.extend(body);
+    response
 }
 
-pub(crate) fn count_refusal(refused: &Refused) {
+fn refuse(refused: Refused, asked: &HeaderMap) -> (StatusCode, HeaderMap, Vec<u8>) {
     metrics::counter!("enfilade_handshakes_refused_total", "reason" => refused.reason).increment(1);
+    let status = refused.status;
+    Problem::from(refused).tell(Some(status), trace::asked(asked))
 }
 
 /// `GET /ws` on a connection that the HTTP server has: answered there, and gone on with on a hub.
@@ -127,12 +126,7 @@ pub(crate) async fn upgrade(State(edge): State<EdgeNode>, mut request: Request) 
     let both = agreed.and_then(|agreed| Ok((agreed, edge.0.slot().ok_or(handshake::FULL)?)));
     let (Agreed { accept, codec }, slot) = match both {
         Ok(both) => both,
-        Err(refused) => {
-            count_refusal(&refused);
-            let retry = (refused == handshake::FULL).then_some([(RETRY_AFTER, handshake::RETRY_SECONDS)]);
-            return (refused.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], retry, refused.message)
-                .into_response();
-        }
+        Err(refused) => return refuse(refused, request.headers()).into_response(),
     };
     tokio::spawn(switch(edge.0, hyper::upgrade::on(&mut request), codec, slot));
     let mut response = Response::new(Body::empty());

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use enfilade_proto::limits::{HELLO_MS, Limits, PING_MS};
+use enfilade_proto::limits::{HELLO_MS, PING_MS};
 use enfilade_proto::{
     CloseCode, Codec, DisplayName, Error, ErrorCode, Hello, Incoming, Rejected, Request, TraceParent, Welcome,
 };
@@ -74,8 +74,7 @@ async fn shake_hands(
             Some((line, bytes, agreed.codec, slot))
         }
         Err(refused) => {
-            arrival::count_refusal(&refused);
-            hang_up_after(&line, &arrival::refusal(&refused)).await;
+            hang_up_after(&line, &arrival::refusal(refused, &headers)).await;
             None
         }
     }
@@ -215,7 +214,7 @@ fn open(
         node: desk.ends.node.clone(),
         ping_ms: PING_MS,
         resume: person.as_ref().map(|person| desk.ends.people.resume_token(person)),
-        limits: Limits::default(),
+        limits: desk.ends.allowances.told(),
     };
     let message = frame::message(codec == Codec::Json, &codec.encode(id, "welcome", &welcome));
     let Reads { deflate, .. } = Reads::of(codec, &hello);

@@ -6,8 +6,11 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use enfilade_proto::Codec;
+use enfilade_proto::{Codec, ErrorCode};
 use sha1::{Digest as _, Sha1};
+
+use crate::api::Problem;
+use crate::people::Refusal;
 
 /// What the protocol has a server add to a client's key.
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -25,21 +28,36 @@ pub(crate) struct Agreed {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
-    pub(crate) message: &'static str,
+    code: ErrorCode,
+    message: &'static str,
     /// What the metric calls it.
     pub(crate) reason: &'static str,
 }
 
 /// There is no room for another connection just now.
-pub(crate) const FULL: Refused =
-    Refused { status: StatusCode::SERVICE_UNAVAILABLE, message: "too many connections", reason: "full" };
-/// After how many seconds to try again then.
-pub(crate) const RETRY_SECONDS: &str = "5";
+pub(crate) const FULL: Refused = Refused {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: ErrorCode::Busy,
+    message: "too many connections",
+    reason: "full",
+};
+/// After how long to try again then.
+const RETRY_MS: u64 = 5_000;
+
+impl From<Refused> for Problem {
+    fn from(Refused { code, message, .. }: Refused) -> Self {
+        let refusal = Refusal::new(code, message);
+        if code == ErrorCode::Busy { refusal.after(RETRY_MS) } else { refusal }.into()
+    }
+}
 
 /// # Errors
 /// When the request is none, or comes from a page that may not connect.
 pub(crate) fn agree(headers: &HeaderMap, allowed_origins: &[String]) -> Result<Agreed, Refused> {
-    let refused = |status, message, reason| Err(Refused { status, message, reason });
+    let refused = |status, message, reason| {
+        let code = if reason == "origin" { ErrorCode::CrossSite } else { ErrorCode::InvalidRequest };
+        Err(Refused { status, code, message, reason })
+    };
     if !has_token(headers, CONNECTION.as_str(), "upgrade")
         || !has_token(headers, UPGRADE.as_str(), "websocket")
     {

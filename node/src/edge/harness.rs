@@ -16,7 +16,7 @@ use enfilade_store::RoomLog;
 use super::hub::HubHandle;
 use super::mirror::Cursor;
 use super::room::{As, Came, EdgeRoom, Joiner, Joining};
-use super::{EdgeNode, EdgeSettings};
+use super::{Allowances, EdgeNode, EdgeSettings};
 use crate::people::People;
 
 /// An edge in which every client has a hub of its own.
@@ -91,6 +91,7 @@ impl BareEdge {
             max_connections: 1_000,
             connection_age_s: 0,
             hellos_per_second: 1_000,
+            allowances: Allowances::default(),
             sampling: Arc::default(),
             offload: Offload::Inline,
         };

@@ -22,6 +22,7 @@ mod slowest;
 #[cfg(test)]
 mod tests;
 mod unseen;
+mod unsent;
 mod watch;
 
 use std::cell::RefCell;
@@ -45,12 +46,14 @@ use self::connection::Connection;
 pub(crate) use self::connection::{ConnectionId, Line, Opening};
 use self::handle::Waiting;
 pub(crate) use self::handle::{Command, HubHandle, HubInbox};
+pub(crate) use self::meters::Allowances;
 use self::pace::{Pace, Pacer};
 pub(crate) use self::requests::{Later, Taken};
 use self::seats::Seats;
 pub(crate) use self::slowest::{SlowConnection, merge as slowest};
 use self::unseen::{Arrived, Unseen};
-use super::mirror::Cursor;
+pub(crate) use self::unsent::Unsent;
+use super::mirror::{Amount, Cursor};
 use super::room::EdgeRoom;
 use super::wheel::Wheel;
 use super::{Ends, reader};
@@ -126,6 +129,8 @@ impl HubRoom {
 #[derive(Debug)]
 struct Figures {
     deliveries: Counter,
+    ops_sent: Counter,
+    signals_sent: Counter,
     received_bytes: Counter,
     signals: Counter,
     signals_conflated: Counter,
@@ -135,6 +140,7 @@ struct Figures {
     ops_refused: Counter,
     op_ack: OpSeconds,
     op_visible: OpSeconds,
+    op_delivered: Histogram,
 }
 
 /// How long ops take to get somewhere.
@@ -155,9 +161,18 @@ impl OpSeconds {
 }
 
 impl Figures {
+    /// So many were told so much.
+    fn delivered(&self, times: u64, amount: Amount) {
+        self.deliveries.increment(times);
+        self.ops_sent.increment(times * amount.ops);
+        self.signals_sent.increment(times * amount.signals);
+    }
+
     fn new() -> Self {
         Self {
             deliveries: metrics::counter!("enfilade_deliveries_total"),
+            ops_sent: metrics::counter!("enfilade_ops_sent_total"),
+            signals_sent: metrics::counter!("enfilade_signals_sent_total"),
             received_bytes: metrics::counter!("enfilade_received_bytes_total"),
             signals: metrics::counter!("enfilade_signals_total"),
             signals_conflated: metrics::counter!("enfilade_signals_conflated_total"),
@@ -173,6 +188,7 @@ impl Figures {
                 name: "enfilade_op_visible_seconds",
                 histogram: metrics::histogram!("enfilade_op_visible_seconds"),
             },
+            op_delivered: metrics::histogram!("enfilade_op_delivered_seconds"),
         }
     }
 }
@@ -308,6 +324,9 @@ impl Hub {
             Command::Rename { room, title } => self.rename(room, &title),
             Command::Slowest { most, done } => {
                 let _ = done.send(self.slowest(most));
+            }
+            Command::Unsent { done } => {
+                let _ = done.send(self.unsent());
             }
             Command::SendAway { spread, done } => {
                 let _ = done.send(self.send_away(spread));

@@ -1,10 +1,18 @@
 //! A token bucket: how many requests of a kind a connection may send.
 
+use crate::rate::Rate;
+
 /// So many a second, and so many at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     pub(crate) per_second: u32,
     pub(crate) burst: u32,
+}
+
+impl From<Allowance> for Rate {
+    fn from(Allowance { per_second, burst }: Allowance) -> Self {
+        Self::per_second(per_second).with_burst(burst)
+    }
 }
 
 impl Allowance {

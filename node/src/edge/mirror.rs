@@ -130,6 +130,15 @@ pub(crate) struct News {
     presence: Vec<Arc<Shared<Presence>>>,
 }
 
+/// How much there is to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) ops: u64,
+    pub(crate) signals: u64,
+    /// When the room took the first of the ops, by its owner's clock.
+    pub(crate) taken_ms: Option<u64>,
+}
+
 #[cfg(test)]
 impl News {
     pub(crate) fn ops(&self) -> impl Iterator<Item = (Epoch, Seq, &[Arc<LoggedOp>])> {
@@ -152,6 +161,14 @@ pub(crate) enum Want {
 impl News {
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty() && self.signals.is_empty() && self.presence.is_empty() && !self.behind
+    }
+
+    pub(crate) fn amount(&self) -> Amount {
+        Amount {
+            ops: self.ops.iter().map(|batch| batch.ops.len() as u64).sum(),
+            signals: self.signals.iter().map(|signals| signals.value.signals.len() as u64).sum(),
+            taken_ms: self.ops.first().and_then(|batch| batch.ops.first()).map(|op| op.at),
+        }
     }
 
     pub(crate) fn is_traced(&self) -> bool {

@@ -3,27 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Extension, Router};
 use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::{Clock, Offload};
 use enfilade_store::Store;
-use tower_http::timeout::TimeoutLayer;
 
 use super::{StartError, node_label};
 use crate::access::Announcer;
 use crate::api::{self, Api, Site};
 use crate::config::Config;
 use crate::content::Content;
+use crate::deadline::in_time;
 use crate::edge::{self, EdgeNode, EdgeSettings, Sampling};
 use crate::page;
-use crate::people::{self, LimitSettings, People, Rate};
+use crate::people::{self, People};
 use crate::sessions::ClusterSessions;
 use crate::telemetry::Traces;
 
-/// How long a request may take, its body included.
-const REQUEST: Duration = Duration::from_secs(30);
 /// How long a mirror outlives its last member on this edge.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -56,6 +54,7 @@ pub(super) async fn start(
             max_connections: config.max_connections,
             connection_age_s: config.connection_age_seconds,
             hellos_per_second: config.hellos_per_second,
+            allowances: config.limits.allowances()?,
             offload: Offload::Thread,
             sampling: sampling.clone(),
         },
@@ -76,10 +75,7 @@ pub(super) async fn start(
 }
 
 fn people_settings(config: &Config) -> people::Settings {
-    let per_hour = config.rooms_per_hour.max(1);
-    let rooms_per_person = Rate { burst: per_hour.div_ceil(3), every_ms: 3_600_000 / u64::from(per_hour) };
-    let limits = LimitSettings { rooms_per_person, ..LimitSettings::default() };
-    people::Settings { limits, ..people::Settings::default() }
+    people::Settings { limits: config.limits.of_people(config.rooms_per_hour), ..people::Settings::default() }
 }
 
 fn site(config: &Config) -> Result<Site, StartError> {
@@ -95,5 +91,5 @@ fn public_router(api: Api, edge: EdgeNode) -> Router {
         .route("/ws", get(edge::upgrade).with_state(edge))
         .merge(api::router(api))
         .merge(page::router())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
+        .layer(from_fn(in_time))
 }

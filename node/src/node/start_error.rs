@@ -6,6 +6,7 @@ use enfilade_actors::bus::NatsError;
 use enfilade_store::{InvalidDatabaseUrl, StoreError};
 
 use crate::api::{InvalidNetwork, InvalidOrigin};
+use crate::config::InvalidLimit;
 use crate::people::OpenError;
 use crate::telemetry::InvalidCollector;
 use crate::tls::TlsError;
@@ -23,6 +24,8 @@ pub enum StartError {
     PublicUrl(#[from] InvalidOrigin),
     #[error("trusted_proxies")]
     TrustedProxies(#[from] InvalidNetwork),
+    #[error(transparent)]
+    Limit(#[from] InvalidLimit),
     #[error("the data folder {0} cannot be made")]
     DataDir(String, #[source] std::io::Error),
     #[error("{0}")]

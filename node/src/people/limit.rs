@@ -12,18 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use enfilade_proto::{ErrorCode, UserId, Username};
 
 use super::refusal::Refusal;
+use crate::rate::Rate;
 
 /// Buckets that one limit keeps. A key costs about 200 bytes.
 pub(super) const KEYS: usize = 50_000;
 
-/// So many at once, then one every so often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub burst: u32,
-    pub every_ms: u64,
-}
-
-/// The limits of a node.
+/// The limits of a node. Each is a setting of about that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
     pub sign_in_per_account: Rate,
@@ -42,13 +36,13 @@ pub struct LimitSettings {
 impl Default for LimitSettings {
     fn default() -> Self {
         Self {
-            sign_in_per_account: Rate { burst: 10, every_ms: 6_000 },
-            sign_in_per_address: Rate { burst: 60, every_ms: 1_000 },
-            sign_up_per_address: Rate { burst: 60, every_ms: 10_000 },
-            refresh_per_address: Rate { burst: 600, every_ms: 100 },
-            snapshots_per_address: Rate { burst: 600, every_ms: 50 },
-            rooms_per_person: Rate { burst: 300, every_ms: 3_600 },
-            keys_per_person: Rate { burst: 1_000, every_ms: 1_000 },
+            sign_in_per_account: Rate::per_minute(10),
+            sign_in_per_address: Rate::per_minute(60),
+            sign_up_per_address: Rate::per_minute(6).with_burst(60),
+            refresh_per_address: Rate::per_second(10).with_burst(600),
+            snapshots_per_address: Rate::per_second(20).with_burst(600),
+            rooms_per_person: Rate::per_hour(1_000).with_burst(300),
+            keys_per_person: Rate::per_second(1).with_burst(1_000),
         }
     }
 }
@@ -84,7 +78,7 @@ impl Maker {
 pub(super) struct Buckets<K> {
     rate: Rate,
     most: usize,
-    /// When each bucket is full again, and the same the other way round to find the fullest.
+    /// When each bucket is full again, in microseconds, and the same the other way round to find the fullest.
     full_at: HashMap<K, u64>,
     fullest: BTreeSet<(u64, K)>,
 }
@@ -100,14 +94,15 @@ impl<K: Copy + Eq + Hash + Ord> Buckets<K> {
     /// # Errors
     /// How many milliseconds to wait, when the bucket is empty.
     pub(super) fn take(&mut self, key: K, now_ms: u64) -> Result<(), u64> {
-        self.forget_full(now_ms);
-        let full_at = self.full_at.get(&key).copied().unwrap_or(now_ms).max(now_ms);
-        let slack_ms = self.rate.every_ms * u64::from(self.rate.burst.saturating_sub(1));
-        let wait_ms = (full_at - now_ms).saturating_sub(slack_ms);
-        if wait_ms > 0 {
-            return Err(wait_ms);
+        let now_us = now_ms.saturating_mul(1_000);
+        self.forget_full(now_us);
+        let full_at = self.full_at.get(&key).copied().unwrap_or(now_us).max(now_us);
+        let slack_us = self.rate.every_us() * u64::from(self.rate.burst() - 1);
+        let wait_us = (full_at - now_us).saturating_sub(slack_us);
+        if wait_us > 0 {
+            return Err(wait_us.div_ceil(1_000));
         }
-        self.put(key, full_at + self.rate.every_ms);
+        self.put(key, full_at + self.rate.every_us());
         Ok(())
     }
 
@@ -122,8 +117,8 @@ impl<K: Copy + Eq + Hash + Ord> Buckets<K> {
         }
     }
 
-    fn forget_full(&mut self, now_ms: u64) {
-        while self.fullest.first().is_some_and(|&(full_at, _)| full_at <= now_ms) {
+    fn forget_full(&mut self, now_us: u64) {
+        while self.fullest.first().is_some_and(|&(full_at, _)| full_at <= now_us) {
             self.forget_fullest();
         }
     }
@@ -220,11 +215,14 @@ mod tests {
 
     use super::*;
 
-    const RATE: Rate = Rate { burst: 3, every_ms: 1_000 };
+    /// One a second, and three at once.
+    fn rate() -> Rate {
+        Rate::per_second(1).with_burst(3)
+    }
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_one_at_a_time() {
-        let mut buckets = Buckets::new(RATE, 10);
+        let mut buckets = Buckets::new(rate(), 10);
         for _ in 0..3 {
             assert_eq!(buckets.take("ada", 5_000), Ok(()));
         }
@@ -236,8 +234,19 @@ mod tests {
     }
 
     #[test]
+    fn many_in_a_second_are_not_rounded_to_more() {
+        let mut buckets = Buckets::new(Rate::per_second(600).with_burst(1), 10);
+        let taken = (0..1_000).filter(|now_ms| buckets.take("ada", *now_ms).is_ok()).count();
+        // One each 1.67 ms, asked for each millisecond: at 0, 2, 4, …
+        assert_eq!(taken, 500);
+        let mut buckets = Buckets::new(Rate::per_second(600).with_burst(2), 10);
+        let taken = (0..1_000).filter(|now_ms| buckets.take("ada", *now_ms).is_ok()).count();
+        assert!((600..=602).contains(&taken), "{taken}");
+    }
+
+    #[test]
     fn a_full_bucket_is_not_kept() {
-        let mut buckets = Buckets::new(RATE, 10);
+        let mut buckets = Buckets::new(rate(), 10);
         assert_eq!(buckets.take("ada", 0), Ok(()));
         assert_eq!(buckets.take("bob", 1_000), Ok(()));
         assert_eq!(buckets.full_at.len(), 1);
@@ -246,7 +255,7 @@ mod tests {
 
     #[test]
     fn strangers_cannot_make_an_empty_bucket_forgotten() {
-        let mut buckets = Buckets::new(RATE, 10);
+        let mut buckets = Buckets::new(rate(), 10);
         for _ in 0..3 {
             assert_eq!(buckets.take(0, 0), Ok(()));
         }
@@ -296,7 +305,7 @@ mod tests {
         fn nobody_gets_more_than_the_rate(
             steps in prop::collection::vec((0u8..4, 0u64..3_000), 1..200),
         ) {
-            let mut buckets = Buckets::new(RATE, 3);
+            let mut buckets = Buckets::new(rate(), 3);
             let mut now = 0;
             let mut given: HashMap<u8, Vec<u64>> = HashMap::new();
             for (key, pause) in steps {
@@ -304,7 +313,7 @@ mod tests {
                 match buckets.take(key, now) {
                     Ok(()) => given.entry(key).or_default().push(now),
                     Err(wait_ms) => {
-                        prop_assert!(wait_ms > 0 && wait_ms <= RATE.every_ms);
+                        prop_assert!(wait_ms > 0 && wait_ms <= 1_000);
                         now += wait_ms;
                         prop_assert_eq!(buckets.take(key, now), Ok(()));
                         given.entry(key).or_default().push(now);
@@ -318,7 +327,7 @@ mod tests {
                 for times in given.values() {
                     for (i, from) in times.iter().enumerate() {
                         for (j, to) in times.iter().enumerate().skip(i) {
-                            let allowed = u64::from(RATE.burst) + (to - from) / RATE.every_ms;
+                            let allowed = 3 + (to - from) / 1_000;
                             prop_assert!((j - i + 1) as u64 <= allowed);
                         }
                     }

@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 pub use changes::AccessChanges;
 pub use clock::{Clock, SystemClock};
-pub use limit::{LimitSettings, Rate};
+pub use limit::LimitSettings;
 pub use links::{LinkSecret, hash as link_hash};
 pub use password::Hashing;
 pub(crate) use password::Passwords;

@@ -102,6 +102,14 @@ const METRICS: &[Metric] = &[
     counter("enfilade_received_bytes_total", "Bytes that came from clients"),
     counter("enfilade_sent_bytes_total", "Bytes that went to clients"),
     counter("enfilade_deliveries_total", "Writes of news to a member: what came in a tick, in one"),
+    counter("enfilade_ops_sent_total", "Ops in those writes: each as often as it went to somebody"),
+    counter("enfilade_signals_sent_total", "Signals in those writes, likewise"),
+    gauge("enfilade_sockets_blocked", "Connections whose sockets take nothing just now"),
+    gauge(
+        "enfilade_sockets_waiting_bytes",
+        "Bytes of answers and resets that wait for sockets; what a connection misses of a room is not queued",
+    ),
+    gauge("enfilade_sockets_waiting_largest_bytes", "The same, of the connection for which most wait"),
     counter("enfilade_slow_total", "Steps down the ladder for those who read too slowly")
         .by("step", || vec!["signals_dropped", "caught_up", "reset", "closed"]),
     counter("enfilade_signals_total", "Signals that went to a room"),
@@ -126,6 +134,11 @@ const METRICS: &[Metric] = &[
         "enfilade_op_visible_seconds",
         "From an op's arrival on the edge until that edge has also written it to those in the room",
     ),
+    histogram(
+        "enfilade_op_delivered_seconds",
+        "From when a room took an op, by the clock of its owner, until an edge, by its own, has written it to the members there: the \
+         first op of each write, on every edge. As true as the clocks are alike; less than nothing counts as nothing",
+    ),
     counter("enfilade_ops_committed_total", "Ops that were written to the log, on the host"),
     counter("enfilade_commits_total", "Commits").by("outcome", || vec!["ok", "error"]),
     histogram("enfilade_commit_seconds", "How long a commit takes"),
@@ -144,6 +157,14 @@ const METRICS: &[Metric] = &[
         .by("outcome", || vec!["sent", "dropped", "failed"]),
     // ---- rooms and shards
     gauge("enfilade_rooms_awake", "Rooms that run on the node"),
+    gauge(
+        "enfilade_rooms_waiting_bytes",
+        "Bytes of ops that wait in front of rooms and in them for their answers; beyond 128 MiB ops are refused",
+    ),
+    gauge(
+        "enfilade_rooms_waiting_largest_bytes",
+        "The same, of the room for which most wait; beyond 4 MiB its ops are refused",
+    ),
     counter("enfilade_room_crashes_total", "Rooms that broke and were started anew"),
     counter("enfilade_rooms_quarantined_total", "Rooms that broke time and again and were set aside"),
     counter("enfilade_checkpoints_total", "Checkpoints").by("outcome", || vec!["ok", "error"]),
@@ -161,6 +182,16 @@ const METRICS: &[Metric] = &[
         "enfilade_database_seconds",
         "How long the database takes for the smallest question, asked every 5 seconds",
     ),
+    gauge("enfilade_database_waiting", "Callers that wait for a free connection to PostgreSQL")
+        .by("pool", Vec::new),
+    histogram(
+        "enfilade_bus_round_trip_seconds",
+        "How long it takes to NATS and back, behind what is on its way, tried every 5 seconds; only in a cluster",
+    )
+    .somewhere(),
+    gauge("enfilade_bus_waiting_messages", "Messages that wait to be published; only in a cluster").somewhere(),
+    gauge("enfilade_bus_waiting_bytes", "Bytes of them; beyond 64 MiB messages are dropped; only in a cluster")
+        .somewhere(),
     gauge("enfilade_bus_connected", "1 while the connection to NATS holds, else 0; only in a cluster")
         .by("line", Vec::new),
     counter("enfilade_bus_reconnects_total", "Times that a connection to NATS was made again")

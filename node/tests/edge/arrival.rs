@@ -4,6 +4,7 @@ use enfilade_node::Partial;
 use enfilade_proto::{
     CloseCode, Codec, ErrorCode, Guest, Hello, OpId, Request, Seq, ServerMessage, Submit, Welcome,
 };
+use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::raw::{HELLO, RawSocket, TEXT, handshake, masked};
@@ -24,6 +25,15 @@ async fn is_served(socket: &mut RawSocket, board: &Board) {
     assert_eq!(status, 200, "{head}");
     let room: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(room["id"], board.id.to_string());
+}
+
+/// The body of a refused handshake, which is named by the trace that it asked for or by a new one.
+fn problem(head: &str, body: &[u8]) -> Value {
+    assert!(head.contains("content-type: application/problem+json\r\n"), "{head}");
+    let problem: Value = serde_json::from_slice(body).unwrap();
+    let name = problem["trace_id"].as_str().unwrap();
+    assert!(name.len() == 32 && name.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+    problem
 }
 
 async fn is_switched(socket: &mut RawSocket) {
@@ -117,13 +127,13 @@ async fn a_handshake_that_will_not_do_is_refused_on_either_way() {
     let board = node.board().await;
     let handshake = handshake(&node);
     let cases = [
-        (handshake.replace("upgrade: websocket\r\n", ""), 426),
-        (handshake.replace("version: 13", "version: 8"), 426),
-        (handshake.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400),
-        (handshake.replace("\r\n\r\n", "\r\nsec-websocket-protocol: soap\r\n\r\n"), 400),
-        (handshake.replace("\r\n\r\n", "\r\norigin: https://evil.example\r\n\r\n"), 403),
+        (handshake.replace("upgrade: websocket\r\n", ""), 426, "invalid_request"),
+        (handshake.replace("version: 13", "version: 8"), 426, "invalid_request"),
+        (handshake.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400, "invalid_request"),
+        (handshake.replace("\r\n\r\n", "\r\nsec-websocket-protocol: soap\r\n\r\n"), 400, "invalid_request"),
+        (handshake.replace("\r\n\r\n", "\r\norigin: https://evil.example\r\n\r\n"), 403, "cross_site"),
     ];
-    for (refused, status) in cases {
+    for (refused, status, code) in cases {
         let mut fresh = RawSocket::connect(&node).await;
         let mut used = RawSocket::connect(&node).await;
         used.write(plain(&node, &board).as_bytes()).await;
@@ -132,9 +142,23 @@ async fn a_handshake_that_will_not_do_is_refused_on_either_way() {
             socket.write(refused.as_bytes()).await;
             let (answered, head, body) = socket.response().await;
             assert_eq!(answered, status, "{refused}{head}");
-            assert!(!body.is_empty(), "{refused}{head}");
+            let problem = problem(&head, &body);
+            assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(code)), "{refused}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_handshake_belongs_to_the_trace_that_it_asked_for() {
+    let node = TestNode::start().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let refused = handshake(&node)
+        .replace("version: 13", "version: 8")
+        .replace("\r\n\r\n", &format!("\r\ntraceparent: {parent}\r\n\r\n"));
+    let mut socket = RawSocket::connect(&node).await;
+    socket.write(refused.as_bytes()).await;
+    let (_, head, body) = socket.response().await;
+    assert_eq!(problem(&head, &body)["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +193,7 @@ async fn when_there_is_no_room_for_another_connection_it_is_refused_until_there_
     for socket in [&mut fresh, &mut used] {
         socket.write(handshake(&node).as_bytes()).await;
         let (status, head, body) = socket.response().await;
-        assert_eq!((status, &body[..]), (503, &b"too many connections"[..]));
+        assert_eq!((status, &problem(&head, &body)["code"]), (503, &json!("busy")));
         assert!(head.contains("retry-after: 5\r\n"), "{head}");
     }
     ada.vanish();

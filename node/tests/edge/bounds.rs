@@ -1,7 +1,11 @@
 //! Everything has a bound, and whoever meets it is told so, or pays for it alone.
 
-use enfilade_proto::{ErrorCode, Join, Leave, Position, Request, Seq, ServerFrame, ServerMessage};
+use enfilade_node::{Partial, PartialLimits};
+use enfilade_proto::{
+    Codec, ErrorCode, Join, Leave, OpId, Position, Request, Seq, ServerFrame, ServerMessage, Submit,
+};
 use serde_json::json;
+use tempfile::tempdir;
 
 use crate::large::large_stroke;
 use crate::support::{TestNode, stroke};
@@ -96,6 +100,29 @@ async fn too_much_at_a_time_is_refused_and_told_when_to_come_back() {
     let ServerMessage::Error(error) = frame.message else { unreachable!() };
     assert_eq!(error.code, ErrorCode::RateLimited);
     assert!(error.retry_after_ms.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_the_rates_to_which_the_node_is_set() {
+    let limits = PartialLimits {
+        ops_per_connection: Some("2/second burst 3".parse().unwrap()),
+        signals_per_connection: Some("600/minute burst 20".parse().unwrap()),
+        ..PartialLimits::default()
+    };
+    let node = TestNode::start_with(tempdir().unwrap(), Partial { limits, ..Partial::default() }).await;
+    let board = node.board().await;
+    let mut ada = node.connect(Codec::Json).await;
+    let told = ada.greet("Ada").await.limits;
+    assert_eq!((told.ops_per_second, told.signals_per_second), (2, 10));
+    ada.join(board.id, &board.link, None).await;
+    for n in 1..=100 {
+        let submit = Submit { room: board.id, op_id: OpId(n), op: stroke(&format!("e{n}")) };
+        ada.send(Some(100 + n as u32), &Request::Submit(submit)).await;
+    }
+    let frame = ada.until("a refusal", |frame| matches!(&frame.message, ServerMessage::Error(_))).await;
+    let ServerMessage::Error(error) = frame.message else { unreachable!() };
+    assert_eq!(error.code, ErrorCode::RateLimited);
+    assert!(error.retry_after_ms.is_some_and(|wait_ms| wait_ms <= 500), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use enfilade_node::api::Site;
-use enfilade_node::people::{Hashing, Settings};
+use enfilade_node::people::{Hashing, LimitSettings, Settings};
 use enfilade_proto::{LoginId, Username};
 use enfilade_store::Directory;
 use futures_util::future::join_all;
@@ -394,6 +394,26 @@ async fn one_address_cannot_fill_the_place_with_accounts() {
     let next = credentials("one-more", PASSWORD);
     proxied("2001:db8:1:2:ffff::1").post(SIGN_UP, &next).await.refused(429, "rate_limited");
     proxied("2001:db8:1:3::1").post(SIGN_UP, &next).await.expect(StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_school_behind_one_address_signs_up_if_the_limit_allows_it() {
+    let sign_up_per_address = "60/minute burst 70".parse().unwrap();
+    let limits = LimitSettings { sign_up_per_address, ..LimitSettings::default() };
+    let settings = Settings { hashing: cheap(), limits, ..Settings::default() };
+    let world = World::with(settings, Site::default()).await;
+    let pupil =
+        async |n: u32| world.guest().post(SIGN_UP, &credentials(&format!("pupil-{n}"), PASSWORD)).await;
+    for n in 0..70 {
+        pupil(n).await.expect(StatusCode::CREATED);
+    }
+    let limited = pupil(70).await;
+    limited.refused(429, "rate_limited");
+    assert_eq!(limited.body["retry_after_ms"], 1_000);
+    world.clock.pass(60 * SECOND);
+    for n in 70..130 {
+        pupil(n).await.expect(StatusCode::CREATED);
+    }
 }
 
 #[tokio::test]

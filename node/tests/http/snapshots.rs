@@ -91,7 +91,7 @@ async fn of_a_snapshot_that_is_gone_the_newest_is_told() {
 async fn snapshots_are_limited_by_address() {
     let world = World::new().await;
     let (room, owner) = world.board().await;
-    let burst = LimitSettings::default().snapshots_per_address.burst;
+    let burst = LimitSettings::default().snapshots_per_address.burst();
     for n in 0..burst {
         let form = if n % 2 == 0 { "snapshot" } else { "snapshots/3-0" };
         owner.get(&format!("{ROOMS}/{room}/{form}")).await.expect(StatusCode::OK);

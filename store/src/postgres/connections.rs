@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Connections {
     patience: Patience,
     count: u32,
     turns: Semaphore,
+    /// Callers that wait for a turn.
+    waiting: AtomicUsize,
     idle: Mutex<Idle>,
 }
 
@@ -55,17 +58,24 @@ struct Idle {
 impl Connections {
     pub(super) fn new(options: PgConnectOptions, count: u32, patience: Patience) -> Self {
         let turns = Semaphore::new(count as usize);
-        Self { options, patience, count, turns, idle: Mutex::default() }
+        Self { options, patience, count, turns, waiting: AtomicUsize::new(0), idle: Mutex::default() }
     }
 
     pub(super) fn count(&self) -> usize {
         self.count as usize
     }
 
+    /// How many callers wait for a turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Waits for a connection that is free and alive.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let waiting = Waiting::begin(&self.waiting);
         let permit = timeout(self.patience.answer, self.turns.acquire());
         let permit = permit.await.map_err(|_| read_failed(too_late()))?;
+        drop(waiting);
         let permit = permit.map_err(|closed| StoreError::Unavailable(Box::new(closed)))?;
         let connection = match self.living().await {
             Some(connection) => connection,
@@ -133,6 +143,22 @@ impl Connections {
         let inner = timeout(self.patience.connect, self.options.connect());
         let inner = inner.await.map_err(|_| too_late())??;
         Ok(Connection { inner, patience: self.patience.answer })
+    }
+}
+
+/// Somebody who waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

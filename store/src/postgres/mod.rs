@@ -109,6 +109,16 @@ impl Postgres {
         self.committers.count()
     }
 
+    /// How many callers wait for a connection of each kind.
+    #[must_use]
+    pub fn waiting(&self) -> [(&'static str, usize); 3] {
+        [
+            ("committers", self.committers.waiting()),
+            ("ownership", self.ownership.waiting()),
+            ("others", self.others.waiting()),
+        ]
+    }
+
     /// Waits for what is under way, then closes the connections. Whoever still holds on to the store finds it unavailable.
     pub async fn close(&self) {
         self.committers.close().await;

@@ -99,6 +99,12 @@ impl Outgoing {
         Ok(())
     }
 
+    /// How many messages wait, and their bytes with what each costs besides.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let queues = self.ready.iter().filter_map(|to| self.queues.get(to));
+        (queues.map(|queue| queue.waiting.len()).sum(), self.bytes)
+    }
+
     /// A message to this destination is lost before it was sent. Its frame would have had this seq, so the next one shows
     /// the gap.
     pub(super) fn lose(&mut self, to: Destination) {
@@ -256,12 +262,14 @@ mod tests {
             outgoing.push(node(3), coded(50)).unwrap();
         }
         // 206 bytes are left for messages: eight of 24, or three of 54.
+        assert_eq!(outgoing.waiting(), (20, 10 * (20 + 50 + 2 * PER_MESSAGE)));
         assert_eq!(counts(&outgoing.round(FRAME)), [8, 3]);
+        assert_eq!(outgoing.waiting().0, 9);
         assert_eq!(counts(&outgoing.round(FRAME)), [2, 3]);
         assert_eq!(counts(&outgoing.round(FRAME)), [3]);
         assert_eq!(counts(&outgoing.round(FRAME)), [1]);
         assert!(outgoing.is_empty());
-        assert_eq!(outgoing.bytes, 0);
+        assert_eq!(outgoing.waiting(), (0, 0));
     }
 
     #[test]

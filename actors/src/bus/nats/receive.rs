@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message as NatsMessage, StatusCode, SubscribeError, Subscriber};
+use async_nats::{Client, Message as NatsMessage, RequestErrorKind, StatusCode, SubscribeError, Subscriber};
 use bytes::Bytes;
 use enfilade_proto::{RoomId, TraceParent};
 use enfilade_store::Incarnation;
@@ -66,9 +66,12 @@ impl Subscriptions {
     }
 }
 
-/// Goes to the server and back: what was sent to it before has arrived. That nobody answers is the server's own answer.
-pub(super) async fn round_trip(wire: &Wire, client: &Client) {
-    let _ = timeout(SETTLE, client.request(wire.subjects.void(), Bytes::new())).await;
+/// Goes to the server and back: what was sent to it before has arrived. That nobody answers is the server's own answer. Returns whether
+/// it came.
+pub(super) async fn round_trip(wire: &Wire, client: &Client) -> bool {
+    let answered = timeout(SETTLE, client.request(wire.subjects.void(), Bytes::new())).await;
+    let nobody = |error: async_nats::RequestError| error.kind() == RequestErrorKind::NoResponders;
+    answered.is_ok_and(|answer| answer.map_or_else(nobody, |_| true))
 }
 
 /// Hears the rooms that are wanted, as they change.

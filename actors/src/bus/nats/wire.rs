@@ -195,6 +195,10 @@ impl Outbox {
         lock(&self.outgoing).is_empty()
     }
 
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        lock(&self.outgoing).waiting()
+    }
+
     async fn filled(&self) {
         while self.is_empty() {
             self.idle.send_replace(true);

@@ -18,7 +18,7 @@ use crate::config::{Config, Partial};
 use crate::edge::entering::{Entered, Entrant, enter};
 use crate::edge::inbox::Inbox;
 use crate::edge::snapshot::Reads;
-use crate::edge::{EdgeNode, EdgeSettings};
+use crate::edge::{Allowances, EdgeNode, EdgeSettings};
 use crate::node::open_offline;
 use crate::people::{self, NewRoomRequest, People, Principal, SystemClock};
 
@@ -67,6 +67,7 @@ impl Stage {
             max_connections: usize::MAX,
             connection_age_s: 0,
             hellos_per_second: u32::MAX,
+            allowances: Allowances::default(),
             sampling: Arc::default(),
             offload: Offload::Inline,
         };

@@ -16,7 +16,7 @@ use metrics::Counter;
 use tokio::net::TcpStream;
 
 use super::age::{Age, seconds};
-use super::meters::Meters;
+use super::meters::{Allowances, Meters};
 use super::pace::Pace;
 use super::seats::SeatId;
 use super::slowest::Lag;
@@ -172,8 +172,8 @@ impl Connection {
     }
 
     /// Whoever has only looked on for a while needs no meters.
-    pub(super) fn tidy(&mut self, now_ms: u64) {
-        self.meters.take_if(|meters| meters.are_unused(now_ms));
+    pub(super) fn tidy(&mut self, allowed: &Allowances, now_ms: u64) {
+        self.meters.take_if(|meters| meters.are_unused(allowed, now_ms));
     }
 
     pub(super) fn client(&self) -> ClientId {

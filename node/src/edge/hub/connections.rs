@@ -151,7 +151,7 @@ impl Hub {
     }
 
     fn attend_to(&mut self, who: ConnectionId) {
-        let now_ms = self.now_ms();
+        let (now_ms, allowed) = (self.now_ms(), self.ends.allowances);
         let Some(connection) = self.connection(who) else { return };
         if now_ms >= connection.expires_ms {
             return self.close(who, CloseCode::TokenExpired);
@@ -170,7 +170,7 @@ impl Hub {
         if now_ms >= connection.ping_at_ms && !connection.out.is_blocked() {
             connection.ping_at_ms = now_ms + PING_MS;
             connection.pinged = true;
-            connection.tidy(now_ms);
+            connection.tidy(&allowed, now_ms);
             self.ping(who);
         }
         self.wake_later(who);

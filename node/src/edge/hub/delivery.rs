@@ -10,7 +10,7 @@ use super::connection::SENT_BYTES;
 use super::pace::Pace;
 use super::seats::Batch;
 use super::{ConnectionId, Hub};
-use crate::edge::mirror::Want;
+use crate::edge::mirror::{Amount, Want};
 use crate::edge::outgoing::Written;
 
 /// Sockets that are written to before other work gets a turn.
@@ -144,7 +144,7 @@ impl Hub {
             }
             seats.begin(before, news);
         }
-        let traced = seats.flushing().filter(|batch| batch.news.is_traced()).cloned();
+        let flushed = seats.flushing().cloned();
         let Some((batch, concerned)) = seats.step(CHUNK) else {
             // From its end on, so that a flush that takes long leaves time for others.
             seats.pacer.delivered(pace, now_ms);
@@ -153,8 +153,12 @@ impl Hub {
                 while let Some(op) = entry.unseen.take_seen(told) {
                     self.figures.op_visible.record(op, &self.ends.sampling.tracer);
                 }
+                if let Some(taken_ms) = flushed.as_ref().and_then(|batch| batch.amount.taken_ms) {
+                    let took_ms = self.ends.clock.now_ms().saturating_sub(taken_ms);
+                    self.figures.op_delivered.record(took_ms as f64 / 1_000.0);
+                }
             }
-            if let Some(batch) = traced {
+            if let Some(batch) = flushed.filter(|batch| batch.news.is_traced()) {
                 self.tell_trace(id, pace, &batch);
             }
             return None;
@@ -180,7 +184,7 @@ impl Hub {
                 outcome => aside.push((seat.connection, outcome)),
             }
         }
-        self.figures.deliveries.increment(sent);
+        self.figures.delivered(sent, batch.amount);
         SENT_BYTES.increment(sent_bytes);
         self.delivered_ms = now_ms;
         for (connection, outcome) in aside {
@@ -227,7 +231,10 @@ impl Hub {
         if spared {
             metrics::counter!("enfilade_slow_total", "step" => "signals_dropped").increment(1);
         }
-        self.figures.deliveries.increment(u64::from(written == Written::Done));
+        if written == Written::Done {
+            let signals = if spared { 0 } else { batch.amount.signals };
+            self.figures.delivered(1, Amount { signals, ..batch.amount });
+        }
         self.after_write(who, written);
         self.sit_plainly(who, room);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use enfilade_proto::{CloseCode, DisplayName, LoginId, RoomId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{ConnectionId, SlowConnection};
+use super::{ConnectionId, SlowConnection, Unsent};
 use crate::edge::arrival::Arrival;
 use crate::edge::mirror::Cursor;
 
@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Slowest {
         most: usize,
         done: oneshot::Sender<Vec<SlowConnection>>,
+    },
+    /// How much waits for its sockets.
+    Unsent {
+        done: oneshot::Sender<Unsent>,
     },
     /// Tell everybody to go to another node, each at a moment of their own within this time.
     SendAway {

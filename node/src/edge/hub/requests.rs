@@ -152,7 +152,7 @@ impl Hub {
         let connection = self.known(who)?;
         let role = joined(connection, submit.room)?.role;
         let writer = connection.writer().ok_or_else(only_watches)?;
-        connection.meters().op(now_ms).map_err(too_many)?;
+        connection.meters().op(&ends.allowances, now_ms).map_err(too_many)?;
         if usize::from(connection.in_flight) >= OPS_IN_FLIGHT {
             return Err(Error {
                 retry_after_ms: Some(100),
@@ -220,12 +220,12 @@ impl Hub {
         signal: Signal,
         weight: u32,
     ) -> Result<(), Error> {
-        let now_ms = self.now_ms();
+        let (now_ms, allowed) = (self.now_ms(), self.ends.allowances);
         let connection = self.known(who)?;
         if joined(connection, signal.room)?.role < Role::Editor {
             return Err(error(ErrorCode::Forbidden, "a viewer does not signal"));
         }
-        connection.meters().signal(now_ms).map_err(too_many)?;
+        connection.meters().signal(&allowed, now_ms).map_err(too_many)?;
         // A frame that is small enough has no body that is too large.
         if weight as usize > SIGNAL_BYTES
             && Codec::MessagePack.encode_value(&signal.body).len() > SIGNAL_BYTES
@@ -240,12 +240,12 @@ impl Hub {
     }
 
     fn may_join(&mut self, who: ConnectionId, id: Option<u32>, join: Join) -> Result<Later, Error> {
-        let (index, now_ms) = (self.index, self.now_ms());
+        let (index, now_ms, allowed) = (self.index, self.now_ms(), self.ends.allowances);
         let connection = self.known(who)?;
         if connection.rooms().len() >= ROOMS_PER_CONNECTION && connection.joined(join.room).is_none() {
             return Err(error(ErrorCode::TooManyRooms, "leave a room first"));
         }
-        connection.meters().join(now_ms).map_err(too_many)?;
+        connection.meters().join(&allowed, now_ms).map_err(too_many)?;
         let entrant = Entrant {
             hub: index,
             person: connection.person.as_deref().cloned(),
@@ -264,10 +264,10 @@ impl Hub {
     }
 
     fn may_read(&mut self, who: ConnectionId, id: Option<u32>, read: Read) -> Result<Later, Error> {
-        let now_ms = self.now_ms();
+        let (now_ms, allowed) = (self.now_ms(), self.ends.allowances);
         let connection = self.known(who)?;
         joined(connection, read.room)?;
-        connection.meters().op(now_ms).map_err(too_many)?;
+        connection.meters().op(&allowed, now_ms).map_err(too_many)?;
         // Of a guest it is not kept.
         let reader = connection.device().map(|(user, _)| user);
         Ok(Later::Read { id, read, reader })
@@ -288,8 +288,8 @@ impl Hub {
     }
 
     fn take_activity(&mut self, who: ConnectionId, id: Option<u32>, activity: Activity) -> Result<(), Error> {
-        let now_ms = self.now_ms();
-        self.known(who)?.meters().signal(now_ms).map_err(too_many)?;
+        let (now_ms, allowed) = (self.now_ms(), self.ends.allowances);
+        self.known(who)?.meters().signal(&allowed, now_ms).map_err(too_many)?;
         self.activity(who, activity.active);
         self.done(who, id);
         Ok(())

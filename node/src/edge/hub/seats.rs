@@ -12,7 +12,7 @@ use enfilade_proto::{Codec, Seq};
 
 use super::connection::Line;
 use super::pace::Pacer;
-use crate::edge::mirror::{Cursor, News, Want};
+use crate::edge::mirror::{Amount, Cursor, News, Want};
 
 /// A seat's place, until it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) struct Batch {
     /// Where everybody was before.
     pub(super) before: Cursor,
     pub(super) news: News,
+    pub(super) amount: Amount,
     written: [OnceCell<Option<Bytes>>; 4],
 }
 
@@ -134,7 +135,8 @@ impl Seats {
     /// Begins to tell everybody who sits here now.
     pub(super) fn begin(&mut self, before: Cursor, news: News) {
         self.flushes = self.flushes.wrapping_add(1);
-        let batch = Rc::new(Batch { before, news, written: Default::default() });
+        let amount = news.amount();
+        let batch = Rc::new(Batch { before, news, amount, written: Default::default() });
         self.flush = Some(Flush { batch, next: 0 });
     }
 

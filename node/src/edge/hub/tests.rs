@@ -15,7 +15,7 @@ use super::Command;
 use crate::access::Announcer;
 use crate::config::{Config, Partial};
 use crate::edge::arrival::{Arrival, Switched};
-use crate::edge::{EdgeNode, EdgeSettings};
+use crate::edge::{Allowances, EdgeNode, EdgeSettings};
 use crate::node::open_offline;
 use crate::people::{self, NewRoomRequest, People, SystemClock};
 
@@ -45,6 +45,7 @@ impl World {
             max_connections: 10,
             connection_age_s: 0,
             hellos_per_second: 1_000,
+            allowances: Allowances::default(),
             sampling: Arc::default(),
             offload: Offload::Inline,
         };
