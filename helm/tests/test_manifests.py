@@ -521,7 +521,9 @@ class Values(unittest.TestCase):
 
     def test_helm_test_goes_in_by_the_service_as_people_do(self):
         pod = one(variant("cluster"), "Pod")
-        self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
+        notes = pod["metadata"]["annotations"]
+        self.assertEqual(notes["helm.sh/hook"], "test")
+        self.assertEqual(notes["helm.sh/hook-delete-policy"], "before-hook-creation", "`helm test --logs` reads a pod that is there")
         self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
 
     def test_alerts_that_are_not_wanted_stay_out(self):
