@@ -338,6 +338,11 @@ class Values(unittest.TestCase):
         objects = render((), (*CLUSTER, "migrations.mode=none"))
         self.assertEqual(of(objects, "Job"), [])
         self.assertNotIn("initContainers", node(objects)[0][2])
+        # Nobody else does it behind their backs. Only a node on its own has nobody who would do it before.
+        for mode in ("job", "init", "none"):
+            objects = render((), (*CLUSTER, f"migrations.mode={mode}"))
+            self.assertEqual(environment(objects, node(objects)[0][2])["ENFILADE_MIGRATE_ON_START"], "false", mode)
+        self.assertNotIn("ENFILADE_MIGRATE_ON_START", environment(variant("single"), node(variant("single"))[0][2]))
 
     def test_no_policy_stays_behind(self):
         """A hook is not the release's: it would go on when the release is gone, or the policies are turned off."""
