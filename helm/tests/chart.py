@@ -4,6 +4,7 @@ import functools
 import pathlib
 import re
 import subprocess
+import tempfile
 
 import yaml
 
@@ -51,7 +52,7 @@ VARIANTS = {
     "split roles, both autoscaled by KEDA": ((), (*CLUSTER, "splitRoles=true", "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090", "hosts.autoscaling.cpuPercent=70")),
     "CloudNativePG that recovers": ((), (
         "database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init", "database.cloudNativePg.spec.bootstrap.recovery.source=before",
-        "database.cloudNativePg.spec.externalClusters[0].name=before",
+        "database.cloudNativePg.name=r-enfilade-postgres-2", "database.cloudNativePg.spec.externalClusters[0].name=before",
     )),
     "a name on NATS for each role": ((), (
         "database.existingSecret.name=d", "splitRoles=true", "nats.tls.existingSecret=nats-ca", "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
@@ -84,6 +85,14 @@ def text(values=(), settings=(), kube="1.30.0", release="r"):
 
 def render(values=(), settings=(), kube="1.30.0", release="r"):
     return [it for it in yaml.safe_load_all(text(tuple(values), tuple(settings), kube, release)) if it]
+
+
+def rendered_with(values, settings, release="r"):
+    """With values as somebody would write them into a file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(values, file)
+        file.flush()
+        return render((file.name,), settings, release=release)
 
 
 def variant(name):

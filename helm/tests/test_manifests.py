@@ -275,6 +275,16 @@ class Values(unittest.TestCase):
         self.assertEqual(list(one(variant("CloudNativePG"), "Cluster")["spec"]["bootstrap"]), ["initdb"])
         self.assertEqual(list(one(variant("CloudNativePG that recovers"), "Cluster")["spec"]["bootstrap"]), ["recovery"])
 
+    def test_a_recovery_is_a_new_cluster_with_the_database_of_the_former(self):
+        objects = variant("CloudNativePG that recovers")
+        cluster = one(objects, "Cluster")
+        self.assertEqual(cluster["metadata"]["name"], "r-enfilade-postgres-2")
+        # Without these CloudNativePG believes that the database is called `app`.
+        self.assertEqual(cluster["spec"]["bootstrap"]["recovery"], {"source": "before", "database": "enfilade", "owner": "enfilade"})
+        self.assertEqual(secret_of(objects, "database"), "r-enfilade-postgres-2-app")
+        way = next(it for it in one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["egress"] if it["ports"] == [{"port": 5432}])
+        self.assertEqual(way["to"], [{"podSelector": {"matchLabels": {"cnpg.io/cluster": "r-enfilade-postgres-2"}}}])
+
     def test_only_what_prometheus_tells_has_a_fallback(self):
         """KEDA refuses one beside nothing but CPU."""
         edge, host = (one(variant("split roles, both autoscaled by KEDA"), "ScaledObject", f"r-enfilade-{role}")["spec"] for role in ("edge", "host"))
