@@ -1,5 +1,6 @@
 """What is rendered: in every variant, and what a value changes."""
 
+import json
 import re
 import subprocess
 import unittest
@@ -540,6 +541,20 @@ class Values(unittest.TestCase):
         self.assertEqual(notes["helm.sh/hook"], "test")
         self.assertEqual(notes["helm.sh/hook-delete-policy"], "before-hook-creation", "`helm test --logs` reads a pod that is there")
         self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
+
+    def test_the_notes_say_how_to_look_inside(self):
+        """`helm install --dry-run` wants a cluster, so the notes are rendered as an object of one's own."""
+        def notes(*settings):
+            page = (chart.CHART / "templates/NOTES.txt").read_text()
+            values = {"extraObjects": ["kind: Notes\nmetadata: {name: notes}\ntext: {{ tpl " + json.dumps(page) + " . | toJson }}\n"]}
+            return one(chart.rendered_with(values, settings), "Notes")["text"]
+        single = notes("mode=single", "nodes.replicas=1")
+        self.assertIn("kubectl exec -it -n n statefulset/r-enfilade-node -c enfilade -- /usr/bin/enfilade top", single)
+        self.assertNotIn("admin.token.existingSecret is not set", single)
+        self.assertIn("deployment/r-enfilade-node -c enfilade -- /usr/bin/enfilade top", notes(*CLUSTER))
+        self.assertIn("deployment/r-enfilade-edge", notes(*CLUSTER, "splitRoles=true"))
+        self.assertIn("admin.token.existingSecret is not set", notes(*CLUSTER))
+        self.assertNotIn("admin.token.existingSecret is not set", notes(*CLUSTER, "admin.token.existingSecret=a"))
 
     def test_alerts_that_are_not_wanted_stay_out(self):
         def names(objects):
