@@ -223,7 +223,17 @@ class Values(unittest.TestCase):
     def test_nodes_are_replaced_one_at_a_time_and_none_is_missing(self):
         deployment = one(variant("cluster"), "Deployment")
         self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"], {"maxSurge": 1, "maxUnavailable": 0})
-        self.assertGreater(deployment["spec"]["progressDeadlineSeconds"], 75 + 2 * 150)
+        self.assertEqual(deployment["spec"]["progressDeadlineSeconds"], 900)
+
+    def test_a_node_has_the_time_to_start_that_it_is_given(self):
+        def times(objects, name):
+            spec = one(objects, "Deployment", f"r-enfilade-{name}")["spec"]
+            probe = container(spec["template"]["spec"])["startupProbe"]
+            return probe["periodSeconds"] * probe["failureThreshold"], spec["progressDeadlineSeconds"]
+        self.assertEqual(times(variant("cluster"), "node"), (300, 900))
+        objects = render((), (*CLUSTER, "splitRoles=true", "nodes.startupSeconds=61", "hosts.startupSeconds=3600"))
+        self.assertEqual(times(objects, "edge"), (62, 900))
+        self.assertEqual(times(objects, "host"), (3600, 75 + 3600 + 60), "a rollout waits for as long")
 
     def test_the_walk_through_of_upgrades_says_what_happens(self):
         """UPGRADING.md is about a release called `board`."""
@@ -317,7 +327,8 @@ class Values(unittest.TestCase):
     def test_the_autoscaler_counts_connections_and_scales_in_slowly(self):
         objects = variant("high availability")
         scaler = one(objects, "HorizontalPodAutoscaler")
-        self.assertNotIn("replicas", one(objects, "Deployment")["spec"], "two would decide")
+        self.assertNotIn("replicas", one(objects, "Deployment", "r-enfilade-node")["spec"], "two would decide")
+        self.assertEqual(len(of(objects, "RoleBinding")), 1, "the emptiest goes first")
         self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["metric"]["name"], "enfilade_connections")
         self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["target"], {"type": "AverageValue", "averageValue": "8000"})
         down = scaler["spec"]["behavior"]["scaleDown"]

@@ -52,6 +52,8 @@ class Schema(unittest.TestCase):
     WRONG = {
         "nodes.replcas=3": "Additional property replcas is not allowed",
         "nodes.replicas=three": "nodes.replicas: Invalid type",
+        "nodes.startupSeconds=5": "nodes.startupSeconds: Must be greater than or equal to 10",
+        "nodes.startupSeconds=5m": "nodes.startupSeconds: Invalid type",
         "mode=double": "mode: mode must be one of",
         "image.digest=latest": "image.digest: Does not match pattern",
         "image.pullPolicy=Sometimes": "image.pullPolicy must be one of",
