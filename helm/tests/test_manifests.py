@@ -379,6 +379,16 @@ class Values(unittest.TestCase):
         single = one(variant("single"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
         self.assertEqual([rule["ports"][0]["port"] for rule in single["egress"]], [53])
 
+    def test_the_operators_port_is_the_nodes_and_whose_it_is_said_to_be(self):
+        def let_in(objects):
+            rules = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"]
+            (rule,) = [it for it in rules if it["ports"] == [{"port": "admin"}]]
+            return rule["from"]
+        nodes = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "enfilade", "app.kubernetes.io/instance": "r", "enfilade.io/node": "true"}}}
+        self.assertEqual(let_in(variant("cluster")), [nodes])
+        self.assertEqual(let_in(variant("single")), [nodes])
+        self.assertIn({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}, let_in(variant("high availability")))
+
     def test_people_may_be_let_in_from_the_gateway_only(self):
         objects = render((), (*CLUSTER, "networkPolicy.clientsFrom[0].namespaceSelector.matchLabels.name=gateways"))
         rule = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"][0]

@@ -69,6 +69,22 @@ class Backup(unittest.TestCase):
         self.assertEqual(former["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
 
 
+class Overlays(unittest.TestCase):
+    def test_the_example_changes_what_is_there(self):
+        (example,) = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(# kustomization.yaml.*?)```", (chart.ROOT / "k8s/README.md").read_text(), re.S)]
+        objects = list(yaml.safe_load_all((chart.ROOT / "k8s/cluster/enfilade.yaml").read_text()))
+        for patch in example["patches"]:
+            target = one(objects, patch["target"]["kind"], patch["target"]["name"])
+            for change in yaml.safe_load(patch["patch"]):
+                *way, last = change["path"].strip("/").split("/")
+                for step in way:
+                    target = target[int(step) if isinstance(target, list) else step]
+                with self.subTest(change["path"]):
+                    self.assertEqual(change["op"], "add")
+                    self.assertIsInstance(target, list if last == "-" else dict)
+        self.assertEqual(target[0]["podSelector"]["matchLabels"]["enfilade.io/node"], "true", "this is the rule of the operators' port")
+
+
 class Commands(unittest.TestCase):
     """Read from the source, as settings are: these tests want no binary."""
 

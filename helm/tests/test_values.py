@@ -140,6 +140,11 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.* is for mode cluster", "nats.url=nats://n:4222", values=(SINGLE,))
         self.refused("splitRoles is for mode cluster", "splitRoles=true", values=(SINGLE,))
 
+    def test_who_is_to_read_the_metrics_is_let_in(self):
+        self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.serviceMonitor.enabled=true")
+        for setting in ("networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus", "networkPolicy.enabled=false"):
+            self.assertEqual(chart.template((), (*CLUSTER, "metrics.serviceMonitor.enabled=true", setting)).returncode, 0, setting)
+
     def test_no_password_is_in_plain_sight(self):
         self.refused("nats.urlSecret", "database.existingSecret.name=d", "nats.url=nats://user:secret@nats:4222")
         self.refused("leave nats.url empty", *CLUSTER, "nats.urlSecret.existingSecret=n")
