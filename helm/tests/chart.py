@@ -58,6 +58,7 @@ VARIANTS = {
         "database.existingSecret.name=d", "splitRoles=true", "nats.tls.existingSecret=nats-ca", "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
         "nats.hosts.urlSecret.key=uri", "nats.hosts.clientCertificate.existingSecret=nats-host-certificate",
     )),
+    "read pod by pod": ((), (*CLUSTER, "metrics.podMonitor.enabled=true", "metrics.podMonitor.labels.release=prometheus", "metrics.prometheusRule.enabled=true", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b")),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),

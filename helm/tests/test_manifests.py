@@ -128,6 +128,12 @@ class Everywhere(unittest.TestCase):
                 services = [it for it in of(objects, "Service") if selector <= it["metadata"]["labels"].items()]
                 self.assertEqual(len(services), 1)
                 self.assertIn(monitor["spec"]["endpoints"][0]["port"], [it["name"] for it in services[0]["spec"]["ports"]])
+            for monitor in of(objects, "PodMonitor"):
+                selector = monitor["spec"]["selector"]["matchLabels"].items()
+                found = [spec for _, metadata, spec in pods(objects) if selector <= metadata["labels"].items()]
+                self.assertEqual(found, [spec for _, _, spec in node(objects)])
+                for spec in found:
+                    self.assertIn(monitor["spec"]["podMetricsEndpoints"][0]["port"], [it["name"] for it in container(spec)["ports"]])
 
     def test_three_probes_on_three_pages(self):
         for objects in self.each():
@@ -576,6 +582,16 @@ class Values(unittest.TestCase):
         self.assertIn("deployment/r-enfilade-edge", notes(*CLUSTER, "splitRoles=true"))
         self.assertIn("admin.token.existingSecret is not set", notes(*CLUSTER))
         self.assertNotIn("admin.token.existingSecret is not set", notes(*CLUSTER, "admin.token.existingSecret=a"))
+
+    def test_metrics_read_pod_by_pod_are_labelled_as_those_of_the_service(self):
+        objects = variant("read pod by pod")
+        self.assertEqual(of(objects, "ServiceMonitor"), [])
+        (of_pods,) = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+        (of_service,) = one(variant("high availability"), "ServiceMonitor")["spec"]["endpoints"]
+        self.assertEqual(of_pods, of_service)
+        self.assertEqual(one(objects, "PodMonitor")["metadata"]["labels"]["release"], "prometheus")
+        first = one(objects, "PrometheusRule")["spec"]["groups"][0]["rules"][0]
+        self.assertEqual(first["expr"], 'absent(enfilade_build_info{namespace="n",release="r"})')
 
     def test_alerts_that_are_not_wanted_stay_out(self):
         def names(objects):

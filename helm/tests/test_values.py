@@ -142,6 +142,8 @@ class Contradictions(unittest.TestCase):
 
     def test_who_is_to_read_the_metrics_is_let_in(self):
         self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.serviceMonitor.enabled=true")
+        self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.podMonitor.enabled=true")
+        self.refused("metrics.serviceMonitor and metrics.podMonitor", *CLUSTER, "metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true")
         for setting in ("networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus", "networkPolicy.enabled=false"):
             self.assertEqual(chart.template((), (*CLUSTER, "metrics.serviceMonitor.enabled=true", setting)).returncode, 0, setting)
 

@@ -105,8 +105,11 @@
 {{- if lt (int (include "enfilade.graceSeconds" .)) $leaving -}}
 {{- $wrong = append $wrong (printf "termination.gracePeriodSeconds is %d, but leaving may take %d: preStopSeconds, handing over and drainSeconds together. A node would be killed while people are still moving; leave it empty to have it computed." (int $v.termination.gracePeriodSeconds) $leaving) -}}
 {{- end -}}
-{{- if and $v.networkPolicy.enabled $v.metrics.serviceMonitor.enabled (not $v.networkPolicy.metricsFrom) -}}
-{{- $wrong = append $wrong "metrics.serviceMonitor has Prometheus read the metrics, and networkPolicy does not let it in: say in networkPolicy.metricsFrom where it is, as `- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}`." -}}
+{{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
+{{- $wrong = append $wrong "metrics.serviceMonitor and metrics.podMonitor would both have everything read: choose one." -}}
+{{- end -}}
+{{- if and $v.networkPolicy.enabled (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) (not $v.networkPolicy.metricsFrom) -}}
+{{- $wrong = append $wrong "metrics.serviceMonitor or metrics.podMonitor has Prometheus read the metrics, and networkPolicy does not let it in: say in networkPolicy.metricsFrom where it is, as `- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}`." -}}
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the gateways it belongs to." -}}
