@@ -32,6 +32,11 @@ VARIANTS = {
     "split roles": ((), (*CLUSTER, "splitRoles=true", "hosts.replicas=5", "edges.resources.limits.memory=4Gi")),
     "CloudNativePG": ((), ("database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init")),
     "External Secrets": ((), ("database.externalSecret.enabled=true", "database.externalSecret.secretStoreRef.name=vault", "database.externalSecret.remoteRef.key=enfilade/database", "nats.enabled=true", "migrations.mode=init")),
+    "every credential from a store": ((), (
+        "database.existingSecret.name=d", "migrations.mode=init", "nats.urlSecret.existingSecret=n", "tls.existingSecret=t", "admin.token.existingSecret=a", "externalSecrets.secretStoreRef.name=vault",
+        "externalSecrets.secrets.d.url.key=database", "externalSecrets.secrets.n.url.key=nats", "externalSecrets.secrets.a.token.key=operators", "externalSecrets.secrets.a.token.property=token",
+        r"externalSecrets.secrets.t.tls\.crt.key=certificate", r"externalSecrets.secrets.t.tls\.key.key=key",
+    )),
     "autoscaled by KEDA": ((), (*CLUSTER, "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090")),
     "a load balancer": ((), (*CLUSTER, "service.type=LoadBalancer", "service.externalTrafficPolicy=Local", "service.loadBalancerSourceRanges[0]=10.0.0.0/8")),
     "TLS by itself": ((), (*CLUSTER, "splitRoles=true", "service.type=LoadBalancer", "service.port=443", "tls.existingSecret=board-tls")),

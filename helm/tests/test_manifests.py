@@ -456,6 +456,18 @@ class Values(unittest.TestCase):
         secret = one(objects, "ExternalSecret")["spec"]
         self.assertEqual((secret["target"]["name"], secret["data"][0]["secretKey"]), (secret_of(objects, "database"), "url"))
 
+    def test_a_store_fills_whatever_secrets_nodes_read(self):
+        objects = variant("every credential from a store")
+        made = {it["spec"]["target"]["name"]: it["spec"] for it in of(objects, "ExternalSecret")}
+        read = {}
+        for _, _, spec in node(objects):
+            for volume in (it["secret"] for it in spec["volumes"] if "secret" in it):
+                read.setdefault(volume["secretName"], set()).update(it["key"] for it in volume["items"])
+        self.assertEqual({name: {it["secretKey"] for it in spec["data"]} for name, spec in made.items()}, read)
+        self.assertEqual(set(read), {"d", "n", "t", "a"})
+        self.assertEqual(made["a"]["data"], [{"secretKey": "token", "remoteRef": {"key": "operators", "property": "token"}}])
+        self.assertEqual({it["secretStoreRef"]["name"] for it in made.values()}, {"vault"})
+
     def test_a_digest_counts_before_a_tag(self):
         for _, _, spec in pods(variant("a digest")):
             for it in containers(spec):

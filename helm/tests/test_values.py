@@ -140,6 +140,16 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.* is for mode cluster", "nats.url=nats://n:4222", values=(SINGLE,))
         self.refused("splitRoles is for mode cluster", "splitRoles=true", values=(SINGLE,))
 
+    def test_what_a_store_fills_is_what_is_read(self):
+        init, token = "migrations.mode=init", "externalSecrets.secrets.a.token.key=k"
+        self.refused("needs externalSecrets.secretStoreRef.name", *CLUSTER, "admin.token.existingSecret=a", token)
+        store = (*CLUSTER, "externalSecrets.secretStoreRef.name=vault")
+        self.refused("externalSecrets.secrets.a: nothing in these values reads a Secret of that name (read: enfilade-database)", *store, token)
+        self.refused("externalSecrets.secrets.a says nothing of the key secret", *store, "admin.token.existingSecret=a", "admin.token.key=secret", token)
+        self.refused("also before externalSecrets.secrets.enfilade-database", *store, "externalSecrets.secrets.enfilade-database.url.key=k")
+        self.assertEqual(chart.template((), (*store, init, "externalSecrets.secrets.enfilade-database.url.key=k")).returncode, 0)
+        self.assertIn("key is required", chart.refusal((), (*store, "externalSecrets.secrets.a.token.property=p")))
+
     def test_who_is_to_read_the_metrics_is_let_in(self):
         self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.serviceMonitor.enabled=true")
         self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.podMonitor.enabled=true")

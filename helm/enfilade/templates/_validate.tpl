@@ -124,6 +124,8 @@
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
 {{- end -}}
 
+{{- $wrong = concat $wrong (include "enfilade.wrongSecrets" . | fromJsonArray) -}}
+
 {{- if $wrong -}}
 {{- fail (printf "\n\nThese values cannot work together:\n  - %s\n" (join "\n  - " $wrong)) -}}
 {{- end -}}
