@@ -40,6 +40,7 @@ VARIANTS = {
     "autoscaled by KEDA": ((), (*CLUSTER, "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090")),
     "a load balancer": ((), (*CLUSTER, "service.type=LoadBalancer", "service.externalTrafficPolicy=Local", "service.loadBalancerSourceRanges[0]=10.0.0.0/8")),
     "TLS by itself": ((), (*CLUSTER, "splitRoles=true", "service.type=LoadBalancer", "service.port=443", "tls.existingSecret=board-tls")),
+    "TLS by itself, and tested": ((), (*CLUSTER, "tls.existingSecret=board-tls", "settings.publicUrl=https://board.example.org:8443", "test.authority.existingSecret=board-authority")),
     "a gateway": ((), (*CLUSTER, "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=public", "httpRoute.requestTimeout=0s")),
     "an ingress": ((SINGLE,), ("ingress.enabled=true", "ingress.hosts[0]=board.example.org")),
     "a digest": ((), (*CLUSTER, "image.digest=sha256:" + "a" * 64)),

@@ -16,7 +16,6 @@ LOOK_S, JUDGE_S = 15, 5
 OBJECTS = chart.variant("high availability")
 GROUPS = chart.one(OBJECTS, "PrometheusRule")["spec"]["groups"]
 SEVERITY = {rule["alert"]: rule["labels"]["severity"] for group in GROUPS for rule in group["rules"]}
-NEIGHBOUR = calm("neighbour")
 
 
 def expected(alert, labels):
@@ -55,11 +54,15 @@ class Alerts(Judged):
         self.assertEqual(set(SEVERITY), set(CASES))
 
     def test_the_one_who_is_sick_is_told_of_and_its_neighbour_in_the_namespace_is_not(self):
-        self.judge(*(play((*it["series"], *NEIGHBOUR), at(it["at"], alert, it["labels"])) for alert, it in CASES.items()))
+        def tried(alert, it):
+            looks = 60 // LOOK_S * int(it["at"].removesuffix("m"))
+            return play((*it["series"], *calm("neighbour", looks)), at(it["at"], alert, it["labels"]))
+        self.judge(*(tried(alert, it) for alert, it in CASES.items()))
 
     def test_of_two_releases_that_are_calm_nothing_is_told(self):
         """Whatever their versions are, and though they own all shards twice."""
-        series = (*calm("r"), *calm("neighbour", version="0.2.0"))
+        looks = 10 * 3_600 // LOOK_S
+        series = (*calm("r", looks), *calm("neighbour", looks, version="0.2.0"))
         self.judge(play(series, *(at(when, alert) for alert in CASES for when in ("2h", "9h"))))
 
 

@@ -253,6 +253,10 @@ class Values(unittest.TestCase):
         for name in ("board-enfilade-edge", "board-enfilade-host", "board-enfilade-migrate"):
             self.assertIn(f"`{name}`", page)
             self.assertIn(name, {name for _, name in there})
+        stateful = one(render((SINGLE,), (), release="board"), "StatefulSet")
+        claim = f"{stateful['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{stateful['metadata']['name']}-0"
+        self.assertEqual(set(re.findall(r"persistentvolumeclaim (\S+)", page)), {claim})
+        self.assertIn(f"delete statefulset {stateful['metadata']['name']} --cascade=orphan", page)
         cluster = render((), CLUSTER, release="board")
         spec = one(cluster, "Deployment")["spec"]
         self.assertIn("(`maxSurge: {maxSurge}`, `maxUnavailable: {maxUnavailable}`)".format(**spec["strategy"]["rollingUpdate"]), page)
@@ -394,6 +398,18 @@ class Values(unittest.TestCase):
         self.assertEqual(let_in(variant("cluster")), [nodes])
         self.assertEqual(let_in(variant("single")), [nodes])
         self.assertIn({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}, let_in(variant("high availability")))
+
+    def test_the_way_to_nats_is_where_its_url_leads(self):
+        def ports(*settings):
+            rules = one(render((), ("database.existingSecret.name=d", *settings)), "NetworkPolicy", "r-enfilade-nodes")["spec"]["egress"]
+            return [it["port"] for it in rules[3]["ports"]]
+        self.assertEqual(ports("nats.enabled=true"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org"), [4222])
+        self.assertEqual(ports("nats.url=tls://nats.example.org:443"), [443])
+        self.assertEqual(ports(r"nats.url=nats://a:4443\,nats://b:4443\,nats://c\,nats://[fd00::1]:4555"), [4443, 4222, 4555])
+        self.assertEqual(ports("nats.url=nats://a:4443", "networkPolicy.natsPort=4443"), [4443])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n"), [4222])
+        self.assertEqual(ports("nats.urlSecret.existingSecret=n", "networkPolicy.natsPort=4443"), [4443])
 
     def test_people_may_be_let_in_from_the_gateway_only(self):
         objects = render((), (*CLUSTER, "networkPolicy.clientsFrom[0].namespaceSelector.matchLabels.name=gateways"))
@@ -554,7 +570,7 @@ class Values(unittest.TestCase):
         self.assertNotIn("ENFILADE_TLS_KEY", environment(objects, host[2]))
         self.assertNotIn("board-tls", yaml.dump(host[2]))
         self.assertEqual(one(objects, "Service", "r-enfilade")["spec"]["ports"][0]["appProtocol"], "https")
-        self.assertEqual(of(objects, "Pod"), [], "helm test speaks plain HTTP")
+        self.assertEqual(of(objects, "Pod"), [], "helm test would not know whom to trust")
 
     def test_traces_go_to_their_collector_and_may(self):
         objects = variant("traces")
@@ -604,6 +620,21 @@ class Values(unittest.TestCase):
         self.assertEqual(one(objects, "PodMonitor")["metadata"]["labels"]["release"], "prometheus")
         first = one(objects, "PrometheusRule")["spec"]["groups"][0]["rules"][0]
         self.assertEqual(first["expr"], 'absent(enfilade_build_info{namespace="n",release="r"})')
+
+    def test_helm_test_speaks_tls_where_it_knows_whom_to_trust(self):
+        spec = one(variant("TLS by itself, and tested"), "Pod")["spec"]
+        arguments = spec["containers"][0]["args"]
+        for argument in ("--url=https://r-enfilade:80", "--ca=/secrets/authority/ca.crt", "--tls-name=board.example.org"):
+            self.assertIn(argument, arguments)
+        self.assertEqual(spec["volumes"][0]["secret"]["secretName"], "board-authority")
+        own = ("tls.existingSecret=t", "test.authority.existingSecret=a", "test.authority.key=root.pem")
+        arguments = one(render((), (*CLUSTER, *own, "test.serverName=b.example.org")), "Pod")["spec"]["containers"][0]["args"]
+        self.assertTrue({"--ca=/secrets/authority/root.pem", "--tls-name=b.example.org"} <= set(arguments), arguments)
+        arguments = one(render((), (*CLUSTER, *own)), "Pod")["spec"]["containers"][0]["args"]
+        self.assertFalse([it for it in arguments if it.startswith("--tls-name")], "the certificate is for the Service")
+        plain = one(variant("cluster"), "Pod")["spec"]
+        self.assertFalse([it for it in plain["containers"][0]["args"] if it.startswith(("--ca", "--tls"))])
+        self.assertNotIn("volumes", plain)
 
     def test_alerts_that_are_not_wanted_stay_out(self):
         def names(objects):

@@ -13,6 +13,7 @@ import chart
 
 ALERTS = chart.CHART / "files/alerts.yaml"
 DASHBOARD = chart.CHART / "files/dashboard.json"
+ADAPTER = chart.ROOT / "deploy/prometheus/adapter.yaml"
 PROMETHEUS = chart.ROOT / "deploy/prometheus/prometheus.yaml"
 RUNBOOKS = chart.ROOT / "docs/runbooks"
 METRICS = chart.ROOT / "docs/metrics.md"
@@ -33,6 +34,12 @@ def metrics():
     for name, kind in re.findall(r"^\| `(\w+)` \| (\w+) \|", METRICS.read_text(), re.M):
         names |= {f"{name}_bucket", f"{name}_sum", f"{name}_count"} if kind == "histogram" else {name}
     return names
+
+
+def one_counted(scaler):
+    """The metric of pods that an autoscaler counts."""
+    (counted,) = [it["pods"]["metric"]["name"] for it in scaler["spec"]["metrics"] if it["type"] == "Pods"]
+    return counted
 
 
 def named(expression):
@@ -123,6 +130,27 @@ class Together(unittest.TestCase):
         given = sorted(({name: it[name] for name in ("job", "namespace", "release", "pod")} for it in kept), key=lambda it: it["pod"])
         self.assertEqual(given, [{"job": "enfilade", "namespace": "n", "release": "r", "pod": f"r-enfilade-{role}"} for role in ("edge", "host")])
 
+    def test_the_adapter_serves_what_the_autoscaler_counts(self):
+        (rule,) = yaml.safe_load(ADAPTER.read_text())["rules"]["custom"]
+        counted = one_counted(chart.one(chart.variant("high availability"), "HorizontalPodAutoscaler"))
+        self.assertEqual(named(rule["seriesQuery"]), {counted})
+        self.assertIn(counted, metrics())
+        self.assertEqual({label: it["resource"] for label, it in rule["resources"]["overrides"].items()}, {"namespace": "namespace", "pod": "pod"})
+        query = rule["metricsQuery"]
+        for name, value in {"<<.GroupBy>>": "pod", "<<.Series>>": counted, "<<.LabelMatchers>>": 'namespace="n",pod=~"r-1|r-2"'}.items():
+            self.assertIn(name, query)
+            query = query.replace(name, value)
+        self.understood(series=rule["seriesQuery"], query=query)
+
+    def understood(self, **queries):
+        """As rules they can be checked: promtool knows neither dashboards nor adapters."""
+        records = [{"record": name, "expr": query} for name, query in queries.items()]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "rules.yaml"
+            file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": records}]}))
+            done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_the_dashboard_shows_the_releases_that_are_chosen(self):
         page = json.loads(DASHBOARD.read_text())
         self.assertEqual([it["name"] for it in page["templating"]["list"]], ["datasource", "namespace", "release", "pod"])
@@ -132,20 +160,15 @@ class Together(unittest.TestCase):
                     self.assertIn('release=~"$release"', selector, panel["title"])
 
     def test_queries_of_the_dashboard_are_queries(self):
-        """As rules they can be checked: promtool knows no dashboards."""
         variables = {"$namespace": "n", "$release": "r", "$pod": "p", "$__rate_interval": "5m"}
-        records = []
+        queries = {}
         for panel in json.loads(DASHBOARD.read_text())["panels"]:
             for target in panel.get("targets", []):
                 expression = target["expr"]
                 for name, value in variables.items():
                     expression = expression.replace(name, value)
-                records.append({"record": f"panel:{panel['id']}:{target['refId']}".replace("-", "_"), "expr": expression})
-        with tempfile.TemporaryDirectory() as folder:
-            file = pathlib.Path(folder) / "rules.yaml"
-            file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
-            done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                queries[f"panel:{panel['id']}:{target['refId']}"] = expression
+        self.understood(**queries)
 
     def test_panels_do_not_lie_on_each_other(self):
         taken = set()

@@ -112,6 +112,12 @@ class Contradictions(unittest.TestCase):
         self.refused("nats.* is for mode cluster", "nats.hosts.credentials.existingSecret=c", values=(SINGLE,))
         self.refused("nats.* is for mode cluster", "nats.urlSecret.existingSecret=c", values=(SINGLE,))
 
+    def test_the_policy_lets_through_to_the_nats_that_is_named(self):
+        own = ("database.existingSecret.name=d", "networkPolicy.natsPort=4443")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *own, "nats.url=tls://nats.example.org")
+        self.refused("natsPort is 4443, but NATS is reached at 4443, 4444", *own, r"nats.url=tls://a:4443\,tls://b:4444")
+        self.refused("natsPort is 4443, but NATS is reached at 4222", *CLUSTER, "networkPolicy.natsPort=4443")
+
     def test_a_job_cannot_migrate_what_is_not_there_yet(self):
         self.refused("also before the PostgreSQL", "database.cloudNativePg.enabled=true", "nats.enabled=true")
         self.refused("also before the Secret", "database.externalSecret.enabled=true", "nats.enabled=true")
@@ -172,6 +178,7 @@ class Contradictions(unittest.TestCase):
         self.refused("needs ingress.hosts", *CLUSTER, "ingress.enabled=true")
         self.refused("let one of the two decrypt", *CLUSTER, "tls.existingSecret=t", "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=g")
         self.refused("let one of the two decrypt", "tls.existingSecret=t", "ingress.enabled=true", "ingress.hosts[0]=h", values=(SINGLE,))
+        self.refused("for nodes that speak TLS by themselves", *CLUSTER, "test.authority.existingSecret=a")
         self.refused("LoadBalancer and NodePort", *CLUSTER, "service.externalTrafficPolicy=Local")
 
     def test_kubernetes_before_1_30_is_too_old(self):

@@ -133,10 +133,24 @@ nats://{{ include "nats.fullname" . }}:4222
 {{- end -}}
 {{- end -}}
 
+{{/* The port in a URL, if it names one: of nats://host:4222 it is 4222. */}}
+{{- define "enfilade.portOf" -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" (urlParse .).host) -}}
+{{- end -}}
+
 {{/* The port of the collector of traces. */}}
 {{- define "enfilade.tracesPort" -}}
-{{- $endpoint := urlParse .Values.telemetry.traces.endpoint -}}
-{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $endpoint.host) | default (ternary "443" "80" (eq $endpoint.scheme "https")) -}}
+{{- $endpoint := .Values.telemetry.traces.endpoint -}}
+{{- include "enfilade.portOf" $endpoint | default (ternary "443" "80" (eq (urlParse $endpoint).scheme "https")) -}}
+{{- end -}}
+
+{{/* The ports of NATS, as JSON: those that its URL names, and where that is in a Secret, the one of the values. */}}
+{{- define "enfilade.natsPorts" -}}
+{{- $ports := list -}}
+{{- range include "enfilade.natsUrl" . | splitList "," -}}
+{{- if . }}{{ $ports = append $ports (include "enfilade.portOf" . | default "4222" | int) }}{{ end -}}
+{{- end -}}
+{{- $ports | default (list (int (.Values.networkPolicy.natsPort | default 4222))) | uniq | toJson -}}
 {{- end -}}
 
 {{/* The Secrets of a group of nodes, as JSON: each is mounted as a file, and a setting says where. Commands need no other than those that

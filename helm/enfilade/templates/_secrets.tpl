@@ -23,6 +23,9 @@
 {{- $_ := set $read .secret (append (get $read .secret | default list) .key | uniq) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.test.authority -}}
+{{- if .existingSecret }}{{ $_ := set $read .existingSecret (append (get $read .existingSecret | default list) .key | uniq) }}{{ end -}}
+{{- end -}}
 {{- $read | toJson -}}
 {{- end -}}
 

@@ -45,6 +45,11 @@
 {{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret $v.nats.edges $v.nats.hosts) -}}
 {{- $wrong = append $wrong "nats.credentials, nats.tls, nats.clientCertificate, nats.edges and nats.hosts are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
 {{- end -}}
+{{- $natsPort := $v.networkPolicy.natsPort -}}
+{{- $natsPorts := include "enfilade.natsPorts" . | fromJsonArray -}}
+{{- if and $natsPort (ne (list (int $natsPort) | toJson) ($natsPorts | toJson)) -}}
+{{- $wrong = append $wrong (printf "networkPolicy.natsPort is %d, but NATS is reached at %s: leave it empty. It is for a URL in a Secret (nats.urlSecret), and further ways out are networkPolicy.extraEgress." (int $natsPort) (join ", " $natsPorts)) -}}
+{{- end -}}
 {{- if and $db.cloudNativePg.enabled (eq $v.migrations.mode "job") -}}
 {{- $wrong = append $wrong "migrations.mode job runs before anything of the release exists, so also before the PostgreSQL of database.cloudNativePg: set migrations.mode to init." -}}
 {{- end -}}
@@ -119,6 +124,9 @@
 {{- end -}}
 {{- if and $v.tls.existingSecret (or $v.httpRoute.enabled $v.ingress.enabled) -}}
 {{- $wrong = append $wrong "tls.existingSecret lets nodes speak TLS by themselves, and httpRoute and ingress speak plain HTTP to them: let one of the two decrypt. A gateway that passes TLS through has a TLSRoute (extraObjects)." -}}
+{{- end -}}
+{{- if and (not $v.tls.existingSecret) (or $v.test.authority.existingSecret $v.test.serverName) -}}
+{{- $wrong = append $wrong "test.authority and test.serverName are for nodes that speak TLS by themselves (tls.existingSecret)." -}}
 {{- end -}}
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
