@@ -65,6 +65,10 @@ VARIANTS = {
         "nats.hosts.urlSecret.key=uri", "nats.hosts.clientCertificate.existingSecret=nats-host-certificate",
     )),
     "read pod by pod": ((), (*CLUSTER, "metrics.podMonitor.enabled=true", "metrics.podMonitor.labels.release=prometheus", "metrics.prometheusRule.enabled=true", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b")),
+    "its own NATS with users and TLS": ((), (
+        "database.existingSecret.name=d", "nats.enabled=true", "splitRoles=true", "nats.authorization.existingSecret=nats-users", "nats.certificate.existingSecret=nats-server", "nats.tls.existingSecret=nats-ca",
+        "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
+    )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
     "an admin token": ((SINGLE,), ("admin.token.existingSecret=enfilade-admin",)),

@@ -100,6 +100,12 @@ class Contradictions(unittest.TestCase):
     def test_one_source_of_each(self):
         self.refused("more than one source", *CLUSTER, "database.cloudNativePg.enabled=true", "migrations.mode=init")
         self.refused("nats.url names another", *CLUSTER, "nats.url=nats://n:4222")
+        self.refused("nats.authorization lets in whoever has a name", *CLUSTER, "nats.authorization.existingSecret=a")
+        self.refused("nats.authorization lets in whoever has a name", *CLUSTER, "nats.authorization.existingSecret=a", "splitRoles=true", "nats.edges.urlSecret.existingSecret=u")
+        self.refused("give it users in nats.authorization", *CLUSTER, "splitRoles=true", "nats.edges.urlSecret.existingSecret=u")
+        self.refused("nats.tls has the authority", *CLUSTER, "nats.certificate.existingSecret=c")
+        self.refused("nats.tls has the authority", *CLUSTER, "nats.tls.existingSecret=c")
+        self.refused("are for the NATS of nats.enabled", "database.existingSecret.name=d", "nats.url=nats://n", "nats.certificate.existingSecret=c")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.credentials.existingSecret=c")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.clientCertificate.existingSecret=c")
 

@@ -104,7 +104,7 @@ key: {{ $db.existingSecret.key }}
 
 {{- define "enfilade.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "nats.fullname" . }}:4222
+{{ ternary "nats" "tls" (empty .Values.nats.certificate.existingSecret) }}://{{ include "nats.fullname" . }}:4222
 {{- else -}}
 {{- .Values.nats.url -}}
 {{- end -}}

@@ -23,6 +23,11 @@
 {{- $_ := set $read .secret (append (get $read .secret | default list) .key | uniq) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.nats.enabled -}}
+{{- range include "nats.secrets" (dict "Values" .Values.nats) | fromJsonArray -}}
+{{- $_ := set $read .secret (concat (get $read .secret | default list) .keys | uniq) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.test.authority -}}
 {{- if .existingSecret }}{{ $_ := set $read .existingSecret (append (get $read .existingSecret | default list) .key | uniq) }}{{ end -}}
 {{- end -}}
