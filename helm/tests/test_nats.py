@@ -43,7 +43,7 @@ class Configured(unittest.TestCase):
             "/etc/nats-users/users.conf": "nats-users", "/etc/nats-certificate/tls.crt": "nats-server", "/etc/nats-certificate/tls.key": "nats-server", "/etc/nats-authority/ca.crt": "nats-ca",
         })
         text = one(objects, "ConfigMap", "r-nats")["data"]["nats.conf"]
-        named = {os.path.normpath(f"/etc/nats/{it}") for it in re.findall(r'(?:include|_file:) "([^"]+)"', text)}
+        named = {os.path.normpath(os.path.join("/etc/nats", it)) for it in re.findall(r'(?:include|_file:) "([^"]+)"', text)}
         self.assertEqual(named, set(files))
         self.assertEqual(text.count("tls {"), 2, "to clients, and between servers")
 

@@ -20,7 +20,8 @@
 {{- $read := dict -}}
 {{- range $group := include "enfilade.groups" . | fromJsonArray -}}
 {{- range include "enfilade.secrets" (dict "root" $ "group" $group.name) | fromJsonArray -}}
-{{- $_ := set $read .secret (append (get $read .secret | default list) .key | uniq) -}}
+{{- /* That the database has no Secret is said by others. */}}
+{{- if .secret }}{{ $_ := set $read .secret (append (get $read .secret | default list) .key | uniq) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- if .Values.nats.enabled -}}
@@ -55,7 +56,7 @@
 {{- end -}}
 {{- if and (eq .Values.mode "cluster") (eq .Values.migrations.mode "job") -}}
 {{- range include "enfilade.migrationSecrets" . | fromJsonArray -}}
-{{- if hasKey $e.secrets .secret -}}
+{{- if hasKey $e.secrets (.secret | default "") -}}
 {{- $wrong = append $wrong (printf "migrations.mode job runs before anything of the release exists, so also before externalSecrets.secrets.%s: set migrations.mode to init." .secret) -}}
 {{- end -}}
 {{- end -}}
