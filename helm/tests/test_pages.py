@@ -1,6 +1,10 @@
 """What the pages tell people to type: objects that Kubernetes takes and the chart would make, values of the chart, commands of the binary."""
 
+import datetime
+import json
 import re
+import shlex
+import subprocess
 import unittest
 
 import kubernetes_validate
@@ -67,6 +71,8 @@ class Backup(unittest.TestCase):
         former = one(render((), before, release="board"), "Cluster")
         self.assertEqual(cluster["spec"]["externalClusters"][0]["barmanObjectStore"]["serverName"], former["metadata"]["name"])
         self.assertEqual(former["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+        done = subprocess.run(["node", chart.ROOT / "helm/tests/custom.js"], input=json.dumps([cluster], default=datetime.datetime.isoformat), capture_output=True, text=True)
+        self.assertEqual((done.stdout.strip(), done.stderr), ("[[]]", ""), "CloudNativePG understands it")
 
 
 class Overlays(unittest.TestCase):
@@ -83,6 +89,28 @@ class Overlays(unittest.TestCase):
                     self.assertEqual(change["op"], "add")
                     self.assertIsInstance(target, list if last == "-" else dict)
         self.assertEqual(target[0]["podSelector"]["matchLabels"]["enfilade.io/node"], "true", "this is the rule of the operators' port")
+
+
+class Quoted(unittest.TestCase):
+    """What runbooks have people look for, in logs and on the dashboard."""
+
+    # What others call things: NATS, PostgreSQL, Prometheus, balancers, the kernel, and Rust where it panics.
+    FOREIGN = {"slow consumers", "WALSync", "WALWrite", "SyncRep", "Status → Targets", "least connections", "blocked for more", "I/O error", "panicked"}
+
+    def test_it_is_said_like_that(self):
+        source = "\n".join(it.read_text() for crate in ("node", "actors", "store") for it in (chart.ROOT / crate / "src").rglob("*.rs"))
+        panels = [it["title"] for it in json.loads((chart.CHART / "files/dashboard.json").read_text())["panels"]]
+        seen = 0
+        for page in sorted((chart.ROOT / "docs/runbooks").glob("*.md")):
+            text = page.read_text()
+            quoted = re.findall(r"(?<!\*)\*([^*\n]+?)…?\*(?!\*)", text)
+            for sought in re.findall(r"\bgrep ([^`|]*)`", text):
+                quoted += [it for it in shlex.split(sought) if not it.startswith("-")]
+            for it in quoted:
+                with self.subTest(page.stem, quoted=it):
+                    seen += 1
+                    self.assertTrue(it in self.FOREIGN or any(title.startswith(it) for title in panels) or it in source or it.startswith("Enfilade"))
+        self.assertGreater(seen, 30)
 
 
 class Commands(unittest.TestCase):
