@@ -117,8 +117,8 @@ class Commands(unittest.TestCase):
     """Read from the source, as settings are: these tests want no binary."""
 
     def setUp(self):
-        sources = [chart.ROOT / "node/src/commands.rs", chart.ROOT / "node/src/config.rs", *(chart.ROOT / "node/src/commands").glob("*.rs")]
-        text = "\n".join(it.read_text() for it in sources)
+        source = chart.ROOT / "node/src"
+        text = "\n".join(it.read_text() for part in ("commands", "config") for it in (source / f"{part}.rs", *(source / part).glob("*.rs")))
         kebab = lambda name: re.sub(r"(?<=[a-z])(?=[A-Z])|_", "-", name).lower()
         enums = re.findall(r"derive\(Subcommand\)\]\s*(?:pub\(super\) )?enum \w+ \{(.*?)\n\}", text, re.S)
         self.commands = {kebab(it) for body in enums for it in re.findall(r"^    (\w+)(?:,|\(| \{)", body, re.M)}
