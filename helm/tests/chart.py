@@ -4,6 +4,7 @@ import functools
 import pathlib
 import re
 import subprocess
+import tempfile
 
 import yaml
 
@@ -32,6 +33,11 @@ VARIANTS = {
     "split roles": ((), (*CLUSTER, "splitRoles=true", "hosts.replicas=5", "edges.resources.limits.memory=4Gi")),
     "CloudNativePG": ((), ("database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init")),
     "External Secrets": ((), ("database.externalSecret.enabled=true", "database.externalSecret.secretStoreRef.name=vault", "database.externalSecret.remoteRef.key=enfilade/database", "nats.enabled=true", "migrations.mode=init")),
+    "every credential from a store": ((), (
+        "database.existingSecret.name=d", "migrations.mode=init", "nats.urlSecret.existingSecret=n", "tls.existingSecret=t", "admin.token.existingSecret=a", "externalSecrets.secretStoreRef.name=vault",
+        "externalSecrets.secrets.d.url.key=database", "externalSecrets.secrets.n.url.key=nats", "externalSecrets.secrets.a.token.key=operators", "externalSecrets.secrets.a.token.property=token",
+        r"externalSecrets.secrets.t.tls\.crt.key=certificate", r"externalSecrets.secrets.t.tls\.key.key=key",
+    )),
     "autoscaled by KEDA": ((), (*CLUSTER, "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090")),
     "a load balancer": ((), (*CLUSTER, "service.type=LoadBalancer", "service.externalTrafficPolicy=Local", "service.loadBalancerSourceRanges[0]=10.0.0.0/8")),
     "TLS by itself": ((), (*CLUSTER, "splitRoles=true", "service.type=LoadBalancer", "service.port=443", "tls.existingSecret=board-tls")),
@@ -53,11 +59,16 @@ VARIANTS = {
     "split roles, both autoscaled by KEDA": ((), (*CLUSTER, "splitRoles=true", "nodes.keda.enabled=true", "nodes.keda.serverAddress=http://prometheus:9090", "hosts.autoscaling.cpuPercent=70")),
     "CloudNativePG that recovers": ((), (
         "database.cloudNativePg.enabled=true", "nats.enabled=true", "migrations.mode=init", "database.cloudNativePg.spec.bootstrap.recovery.source=before",
-        "database.cloudNativePg.spec.externalClusters[0].name=before",
+        "database.cloudNativePg.name=r-enfilade-postgres-2", "database.cloudNativePg.spec.externalClusters[0].name=before",
     )),
     "a name on NATS for each role": ((), (
         "database.existingSecret.name=d", "splitRoles=true", "nats.tls.existingSecret=nats-ca", "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
         "nats.hosts.urlSecret.key=uri", "nats.hosts.clientCertificate.existingSecret=nats-host-certificate",
+    )),
+    "read pod by pod": ((), (*CLUSTER, "metrics.podMonitor.enabled=true", "metrics.podMonitor.labels.release=prometheus", "metrics.prometheusRule.enabled=true", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b")),
+    "its own NATS with users and TLS": ((), (
+        "database.existingSecret.name=d", "nats.enabled=true", "splitRoles=true", "nats.authorization.existingSecret=nats-users", "nats.certificate.existingSecret=nats-server", "nats.tls.existingSecret=nats-ca",
+        "nats.edges.urlSecret.existingSecret=nats-edge", "nats.hosts.urlSecret.existingSecret=nats-host",
     )),
     "one NATS server": ((), (*CLUSTER, "nats.replicas=1")),
     "the emptiest goes first": ((), (*CLUSTER, "podDeletionCost.enabled=true", "podDeletionCost.apiTo[0].ipBlock.cidr=10.0.0.1/32")),
@@ -86,6 +97,14 @@ def text(values=(), settings=(), kube="1.30.0", release="r"):
 
 def render(values=(), settings=(), kube="1.30.0", release="r"):
     return [it for it in yaml.safe_load_all(text(tuple(values), tuple(settings), kube, release)) if it]
+
+
+def rendered_with(values, settings, release="r"):
+    """With values as somebody would write them into a file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(values, file)
+        file.flush()
+        return render((file.name,), settings, release=release)
 
 
 def variant(name):

@@ -1,5 +1,6 @@
-"""What is rendered: in every variant, and what a value changes."""
+"""What is rendered, and what a value changes in it. What holds in every variant is test_everywhere.py's."""
 
+import json
 import re
 import subprocess
 import unittest
@@ -7,174 +8,12 @@ import unittest
 import yaml
 
 import chart
-from chart import CI, CLUSTER, HA, SINGLE, VARIANTS, container, containers, environment, node, of, one, pods, render, variant
+from chart import CI, CLUSTER, HA, SINGLE, container, containers, environment, node, of, one, pods, render, variant
 
 
 def secret_of(objects, volume):
     """The Secret that nodes have mounted there."""
     return next(it for it in node(objects)[0][2]["volumes"] if it["name"] == volume)["secret"]["secretName"]
-
-
-class Everywhere(unittest.TestCase):
-    """What holds whatever the values are."""
-
-    def each(self):
-        for name in VARIANTS:
-            with self.subTest(name):
-                yield variant(name)
-
-    def each_pod(self):
-        for objects in self.each():
-            for it, metadata, spec in pods(objects):
-                with self.subTest(f"{it['kind']} {it['metadata']['name']}"):
-                    yield it, metadata, spec
-
-    def test_pods_meet_the_restricted_standard(self):
-        for _, _, spec in self.each_pod():
-            security = spec["securityContext"]
-            self.assertIs(security["runAsNonRoot"], True)
-            self.assertGreater(security["runAsUser"], 10_000)
-            self.assertEqual(security["seccompProfile"], {"type": "RuntimeDefault"})
-            self.assertFalse(any(spec.get(it) for it in ("hostNetwork", "hostPID", "hostIPC")))
-            for it in containers(spec):
-                own = it["securityContext"]
-                self.assertIs(own["allowPrivilegeEscalation"], False)
-                self.assertIs(own["readOnlyRootFilesystem"], True)
-                self.assertEqual(own["capabilities"], {"drop": ["ALL"]})
-            for volume in spec.get("volumes", []):
-                self.assertFalse("hostPath" in volume, volume)
-
-    def test_pods_have_no_token_and_no_environment_of_other_services(self):
-        for it, _, spec in self.each_pod():
-            # But for the one that annotates pods; a test of its own says what that one may do.
-            self.assertIs(spec["automountServiceAccountToken"], it["metadata"]["name"].endswith("-deletion-cost"))
-            self.assertIs(spec["enableServiceLinks"], False)
-
-    def test_containers_say_what_they_need_and_may_have(self):
-        for _, _, spec in self.each_pod():
-            for it in containers(spec):
-                self.assertIn("cpu", it["resources"]["requests"])
-                self.assertIn("memory", it["resources"]["requests"])
-                self.assertIn("memory", it["resources"]["limits"])
-
-    def test_no_node_is_ever_throttled(self):
-        for objects in self.each():
-            for _, _, spec in node(objects):
-                self.assertNotIn("cpu", container(spec)["resources"]["limits"])
-
-    def test_what_a_container_mounts_is_there(self):
-        for it, _, spec in self.each_pod():
-            there = {volume["name"] for volume in spec.get("volumes", [])}
-            there |= {claim["metadata"]["name"] for claim in it["spec"].get("volumeClaimTemplates", [])}
-            for each in containers(spec):
-                self.assertLessEqual({mount["name"] for mount in each.get("volumeMounts", [])}, there)
-
-    def test_names_are_unique_and_can_be_names(self):
-        for objects in self.each():
-            names = [(it["kind"], it["metadata"]["name"]) for it in objects]
-            self.assertEqual(len(names), len(set(names)), names)
-            for _, name in names:
-                self.assertRegex(name, r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-                self.assertLessEqual(len(name), 63)
-
-    def test_everything_is_in_the_namespace_and_labelled(self):
-        for objects in self.each():
-            for it in objects:
-                self.assertEqual(it["metadata"].get("namespace"), "n", it["metadata"]["name"])
-                if it["metadata"]["name"].endswith("-greeting"):
-                    continue
-                self.assertEqual(it["metadata"]["labels"]["app.kubernetes.io/instance"], "r")
-
-    def test_services_lead_to_ports_that_pods_have(self):
-        for objects in self.each():
-            for service in of(objects, "Service"):
-                selector = service["spec"]["selector"].items()
-                found = [spec for _, metadata, spec in pods(objects) if selector <= metadata["labels"].items()]
-                self.assertTrue(found, f"{service['metadata']['name']} selects nobody")
-                for port in service["spec"]["ports"]:
-                    for spec in found:
-                        names = {it["name"] for each in spec["containers"] for it in each.get("ports", [])}
-                        self.assertIn(port["targetPort"], names)
-
-    def test_no_service_leads_to_a_job_or_a_test(self):
-        for objects in self.each():
-            for service in of(objects, "Service"):
-                selector = service["spec"]["selector"].items()
-                for it, metadata, _ in pods(objects):
-                    if it["kind"] in ("Job", "Pod"):
-                        self.assertFalse(selector <= metadata["labels"].items(), service["metadata"]["name"])
-
-    def test_selectors_find_their_own_pods_and_hold_nothing_that_changes(self):
-        for objects in self.each():
-            for it in [*of(objects, "Deployment"), *of(objects, "StatefulSet")]:
-                selector = it["spec"]["selector"]["matchLabels"]
-                self.assertLessEqual(selector.items(), it["spec"]["template"]["metadata"]["labels"].items())
-                self.assertNotIn("app.kubernetes.io/version", selector)
-                self.assertNotIn("helm.sh/chart", selector)
-
-    def test_budgets_spreads_and_monitors_find_somebody(self):
-        for objects in self.each():
-            labels = [metadata["labels"].items() for _, metadata, _ in pods(objects)]
-            for budget in of(objects, "PodDisruptionBudget"):
-                selector = budget["spec"]["selector"]["matchLabels"].items()
-                self.assertTrue(any(selector <= it for it in labels))
-                self.assertEqual(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow")
-            for _, metadata, spec in pods(objects):
-                for spread in spec.get("topologySpreadConstraints", []):
-                    self.assertLessEqual(spread["labelSelector"]["matchLabels"].items(), metadata["labels"].items())
-            for monitor in of(objects, "ServiceMonitor"):
-                selector = monitor["spec"]["selector"]["matchLabels"].items()
-                services = [it for it in of(objects, "Service") if selector <= it["metadata"]["labels"].items()]
-                self.assertEqual(len(services), 1)
-                self.assertIn(monitor["spec"]["endpoints"][0]["port"], [it["name"] for it in services[0]["spec"]["ports"]])
-
-    def test_three_probes_on_three_pages(self):
-        for objects in self.each():
-            for _, _, spec in node(objects):
-                it = container(spec)
-                pages = [it[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
-                self.assertEqual([page["path"] for page in pages], ["/startupz", "/readyz", "/livez"])
-                self.assertEqual({page["port"] for page in pages}, {"admin"})
-                # The database may be away for longer than this, and nobody is killed for it.
-                self.assertGreaterEqual(it["livenessProbe"]["periodSeconds"] * it["livenessProbe"]["failureThreshold"], 30)
-
-    def test_there_is_time_to_leave(self):
-        for objects in self.each():
-            for _, _, spec in node(objects):
-                told = environment(objects, spec)
-                slept = container(spec)["lifecycle"]["preStop"]["sleep"]["seconds"]
-                alone = "ENFILADE_NATS_URL" not in told
-                needed = slept + (15 if alone else 30 + 2 + int(told["ENFILADE_DRAIN_SECONDS"]) + 5)
-                self.assertGreaterEqual(spec["terminationGracePeriodSeconds"], needed)
-
-    def test_no_secret_is_made_and_none_is_in_plain_sight(self):
-        for objects in self.each():
-            self.assertEqual(of(objects, "Secret"), [])
-            for _, _, spec in node(objects):
-                for name, value in environment(objects, spec).items():
-                    if re.search("URL|TOKEN|PASSWORD|SECRET", name) and isinstance(value, str):
-                        self.assertNotRegex(value, r"//[^/]*:[^/]*@", name)
-
-    def test_it_is_rendered_the_same_twice(self):
-        for name, (values, settings) in VARIANTS.items():
-            with self.subTest(name):
-                self.assertEqual(chart.template(values, settings).stdout, chart.text(values, settings))
-
-    def test_network_policies_deny_what_is_not_named(self):
-        for objects in self.each():
-            for policy in of(objects, "NetworkPolicy"):
-                self.assertEqual(policy["spec"]["policyTypes"], ["Ingress", "Egress"])
-                for rule in policy["spec"].get("ingress") or []:
-                    self.assertTrue(rule.get("ports"), "a rule for every port")
-                for rule in policy["spec"].get("egress") or []:
-                    self.assertTrue(rule.get("ports"), "a rule for every port")
-
-    def test_settings_are_settings_of_the_binary(self):
-        """The names that the chart gives are those that the binary reads."""
-        for objects in self.each():
-            for _, _, spec in node(objects):
-                given = {name for name in environment(objects, spec) if name.startswith("ENFILADE_")}
-                self.assertLessEqual(given, chart.BINARY_SETTINGS)
 
 
 class Values(unittest.TestCase):
@@ -222,7 +61,17 @@ class Values(unittest.TestCase):
     def test_nodes_are_replaced_one_at_a_time_and_none_is_missing(self):
         deployment = one(variant("cluster"), "Deployment")
         self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"], {"maxSurge": 1, "maxUnavailable": 0})
-        self.assertGreater(deployment["spec"]["progressDeadlineSeconds"], 75 + 2 * 150)
+        self.assertEqual(deployment["spec"]["progressDeadlineSeconds"], 900)
+
+    def test_a_node_has_the_time_to_start_that_it_is_given(self):
+        def times(objects, name):
+            spec = one(objects, "Deployment", f"r-enfilade-{name}")["spec"]
+            probe = container(spec["template"]["spec"])["startupProbe"]
+            return probe["periodSeconds"] * probe["failureThreshold"], spec["progressDeadlineSeconds"]
+        self.assertEqual(times(variant("cluster"), "node"), (300, 900))
+        objects = render((), (*CLUSTER, "splitRoles=true", "nodes.startupSeconds=61", "hosts.startupSeconds=3600"))
+        self.assertEqual(times(objects, "edge"), (62, 900))
+        self.assertEqual(times(objects, "host"), (3600, 75 + 3600 + 60), "a rollout waits for as long")
 
     def test_the_walk_through_of_upgrades_says_what_happens(self):
         """UPGRADING.md is about a release called `board`."""
@@ -279,6 +128,16 @@ class Values(unittest.TestCase):
         self.assertEqual(list(one(variant("CloudNativePG"), "Cluster")["spec"]["bootstrap"]), ["initdb"])
         self.assertEqual(list(one(variant("CloudNativePG that recovers"), "Cluster")["spec"]["bootstrap"]), ["recovery"])
 
+    def test_a_recovery_is_a_new_cluster_with_the_database_of_the_former(self):
+        objects = variant("CloudNativePG that recovers")
+        cluster = one(objects, "Cluster")
+        self.assertEqual(cluster["metadata"]["name"], "r-enfilade-postgres-2")
+        # Without these CloudNativePG believes that the database is called `app`.
+        self.assertEqual(cluster["spec"]["bootstrap"]["recovery"], {"source": "before", "database": "enfilade", "owner": "enfilade"})
+        self.assertEqual(secret_of(objects, "database"), "r-enfilade-postgres-2-app")
+        way = next(it for it in one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["egress"] if it["ports"] == [{"port": 5432}])
+        self.assertEqual(way["to"], [{"podSelector": {"matchLabels": {"cnpg.io/cluster": "r-enfilade-postgres-2"}}}])
+
     def test_only_what_prometheus_tells_has_a_fallback(self):
         """KEDA refuses one beside nothing but CPU."""
         edge, host = (one(variant("split roles, both autoscaled by KEDA"), "ScaledObject", f"r-enfilade-{role}")["spec"] for role in ("edge", "host"))
@@ -310,7 +169,8 @@ class Values(unittest.TestCase):
     def test_the_autoscaler_counts_connections_and_scales_in_slowly(self):
         objects = variant("high availability")
         scaler = one(objects, "HorizontalPodAutoscaler")
-        self.assertNotIn("replicas", one(objects, "Deployment")["spec"], "two would decide")
+        self.assertNotIn("replicas", one(objects, "Deployment", "r-enfilade-node")["spec"], "two would decide")
+        self.assertEqual(len(of(objects, "RoleBinding")), 1, "the emptiest goes first")
         self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["metric"]["name"], "enfilade_connections")
         self.assertEqual(scaler["spec"]["metrics"][0]["pods"]["target"], {"type": "AverageValue", "averageValue": "8000"})
         down = scaler["spec"]["behavior"]["scaleDown"]
@@ -342,6 +202,11 @@ class Values(unittest.TestCase):
         objects = render((), (*CLUSTER, "migrations.mode=none"))
         self.assertEqual(of(objects, "Job"), [])
         self.assertNotIn("initContainers", node(objects)[0][2])
+        # Nobody else does it behind their backs. Only a node on its own has nobody who would do it before.
+        for mode in ("job", "init", "none"):
+            objects = render((), (*CLUSTER, f"migrations.mode={mode}"))
+            self.assertEqual(environment(objects, node(objects)[0][2])["ENFILADE_MIGRATE_ON_START"], "false", mode)
+        self.assertNotIn("ENFILADE_MIGRATE_ON_START", environment(variant("single"), node(variant("single"))[0][2]))
 
     def test_no_policy_stays_behind(self):
         """A hook is not the release's: it would go on when the release is gone, or the policies are turned off."""
@@ -355,6 +220,16 @@ class Values(unittest.TestCase):
         self.assertEqual(policy["egress"][3]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "nats")
         single = one(variant("single"), "NetworkPolicy", "r-enfilade-nodes")["spec"]
         self.assertEqual([rule["ports"][0]["port"] for rule in single["egress"]], [53])
+
+    def test_the_operators_port_is_the_nodes_and_whose_it_is_said_to_be(self):
+        def let_in(objects):
+            rules = one(objects, "NetworkPolicy", "r-enfilade-nodes")["spec"]["ingress"]
+            (rule,) = [it for it in rules if it["ports"] == [{"port": "admin"}]]
+            return rule["from"]
+        nodes = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "enfilade", "app.kubernetes.io/instance": "r", "enfilade.io/node": "true"}}}
+        self.assertEqual(let_in(variant("cluster")), [nodes])
+        self.assertEqual(let_in(variant("single")), [nodes])
+        self.assertIn({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}, let_in(variant("high availability")))
 
     def test_the_way_to_nats_is_where_its_url_leads(self):
         def ports(*settings):
@@ -428,6 +303,18 @@ class Values(unittest.TestCase):
         objects = variant("External Secrets")
         secret = one(objects, "ExternalSecret")["spec"]
         self.assertEqual((secret["target"]["name"], secret["data"][0]["secretKey"]), (secret_of(objects, "database"), "url"))
+
+    def test_a_store_fills_whatever_secrets_nodes_read(self):
+        objects = variant("every credential from a store")
+        made = {it["spec"]["target"]["name"]: it["spec"] for it in of(objects, "ExternalSecret")}
+        read = {}
+        for _, _, spec in node(objects):
+            for volume in (it["secret"] for it in spec["volumes"] if "secret" in it):
+                read.setdefault(volume["secretName"], set()).update(it["key"] for it in volume["items"])
+        self.assertEqual({name: {it["secretKey"] for it in spec["data"]} for name, spec in made.items()}, read)
+        self.assertEqual(set(read), {"d", "n", "t", "a"})
+        self.assertEqual(made["a"]["data"], [{"secretKey": "token", "remoteRef": {"key": "operators", "property": "token"}}])
+        self.assertEqual({it["secretStoreRef"]["name"] for it in made.values()}, {"vault"})
 
     def test_a_digest_counts_before_a_tag(self):
         for _, _, spec in pods(variant("a digest")):
@@ -543,8 +430,34 @@ class Values(unittest.TestCase):
 
     def test_helm_test_goes_in_by_the_service_as_people_do(self):
         pod = one(variant("cluster"), "Pod")
-        self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
+        notes = pod["metadata"]["annotations"]
+        self.assertEqual(notes["helm.sh/hook"], "test")
+        self.assertEqual(notes["helm.sh/hook-delete-policy"], "before-hook-creation", "`helm test --logs` reads a pod that is there")
         self.assertIn("--url=http://r-enfilade:80", pod["spec"]["containers"][0]["args"])
+
+    def test_the_notes_say_how_to_look_inside(self):
+        """`helm install --dry-run` wants a cluster, so the notes are rendered as an object of one's own."""
+        def notes(*settings):
+            page = (chart.CHART / "templates/NOTES.txt").read_text()
+            values = {"extraObjects": ["kind: Notes\nmetadata: {name: notes}\ntext: {{ tpl " + json.dumps(page) + " . | toJson }}\n"]}
+            return one(chart.rendered_with(values, settings), "Notes")["text"]
+        single = notes("mode=single", "nodes.replicas=1")
+        self.assertIn("kubectl exec -it -n n statefulset/r-enfilade-node -c enfilade -- /usr/bin/enfilade top", single)
+        self.assertNotIn("admin.token.existingSecret is not set", single)
+        self.assertIn("deployment/r-enfilade-node -c enfilade -- /usr/bin/enfilade top", notes(*CLUSTER))
+        self.assertIn("deployment/r-enfilade-edge", notes(*CLUSTER, "splitRoles=true"))
+        self.assertIn("admin.token.existingSecret is not set", notes(*CLUSTER))
+        self.assertNotIn("admin.token.existingSecret is not set", notes(*CLUSTER, "admin.token.existingSecret=a"))
+
+    def test_metrics_read_pod_by_pod_are_labelled_as_those_of_the_service(self):
+        objects = variant("read pod by pod")
+        self.assertEqual(of(objects, "ServiceMonitor"), [])
+        (of_pods,) = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+        (of_service,) = one(variant("high availability"), "ServiceMonitor")["spec"]["endpoints"]
+        self.assertEqual(of_pods, of_service)
+        self.assertEqual(one(objects, "PodMonitor")["metadata"]["labels"]["release"], "prometheus")
+        first = one(objects, "PrometheusRule")["spec"]["groups"][0]["rules"][0]
+        self.assertEqual(first["expr"], 'absent(enfilade_build_info{namespace="n",release="r"})')
 
     def test_helm_test_speaks_tls_where_it_knows_whom_to_trust(self):
         spec = one(variant("TLS by itself, and tested"), "Pod")["spec"]

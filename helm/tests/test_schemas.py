@@ -42,7 +42,7 @@ class CustomResources(unittest.TestCase):
     def test_all_that_is_rendered_is_understood(self):
         objects = [it for name in VARIANTS for it in chart.variant(name) if it["apiVersion"].startswith(CUSTOM)]
         kinds = {it["kind"] for it in objects}
-        self.assertEqual(kinds, {"ServiceMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "ExternalSecret", "Cluster"})
+        self.assertEqual(kinds, {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "ExternalSecret", "Cluster"})
         verdicts = self.judge(objects)
         for it, verdict in zip(objects, verdicts, strict=True):
             with self.subTest(kind=it["kind"], name=it["metadata"]["name"]):

@@ -52,6 +52,8 @@ class Schema(unittest.TestCase):
     WRONG = {
         "nodes.replcas=3": "Additional property replcas is not allowed",
         "nodes.replicas=three": "nodes.replicas: Invalid type",
+        "nodes.startupSeconds=5": "nodes.startupSeconds: Must be greater than or equal to 10",
+        "nodes.startupSeconds=5m": "nodes.startupSeconds: Invalid type",
         "mode=double": "mode: mode must be one of",
         "image.digest=latest": "image.digest: Does not match pattern",
         "image.pullPolicy=Sometimes": "image.pullPolicy must be one of",
@@ -100,6 +102,12 @@ class Contradictions(unittest.TestCase):
     def test_one_source_of_each(self):
         self.refused("more than one source", *CLUSTER, "database.cloudNativePg.enabled=true", "migrations.mode=init")
         self.refused("nats.url names another", *CLUSTER, "nats.url=nats://n:4222")
+        self.refused("nats.authorization lets in whoever has a name", *CLUSTER, "nats.authorization.existingSecret=a")
+        self.refused("nats.authorization lets in whoever has a name", *CLUSTER, "nats.authorization.existingSecret=a", "splitRoles=true", "nats.edges.urlSecret.existingSecret=u")
+        self.refused("give it users in nats.authorization", *CLUSTER, "splitRoles=true", "nats.edges.urlSecret.existingSecret=u")
+        self.refused("nats.tls has the authority", *CLUSTER, "nats.certificate.existingSecret=c")
+        self.refused("nats.tls has the authority", *CLUSTER, "nats.tls.existingSecret=c")
+        self.refused("are for the NATS of nats.enabled", "database.existingSecret.name=d", "nats.url=nats://n", "nats.certificate.existingSecret=c")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.credentials.existingSecret=c")
         self.refused("are for a NATS of your own", *CLUSTER, "nats.clientCertificate.existingSecret=c")
 
@@ -145,6 +153,23 @@ class Contradictions(unittest.TestCase):
         self.refused("database.* is for mode cluster", "database.existingSecret.name=d", values=(SINGLE,))
         self.refused("nats.* is for mode cluster", "nats.url=nats://n:4222", values=(SINGLE,))
         self.refused("splitRoles is for mode cluster", "splitRoles=true", values=(SINGLE,))
+
+    def test_what_a_store_fills_is_what_is_read(self):
+        init, token = "migrations.mode=init", "externalSecrets.secrets.a.token.key=k"
+        self.refused("needs externalSecrets.secretStoreRef.name", *CLUSTER, "admin.token.existingSecret=a", token)
+        store = (*CLUSTER, "externalSecrets.secretStoreRef.name=vault")
+        self.refused("externalSecrets.secrets.a: nothing in these values reads a Secret of that name (read: enfilade-database)", *store, token)
+        self.refused("externalSecrets.secrets.a says nothing of the key secret", *store, "admin.token.existingSecret=a", "admin.token.key=secret", token)
+        self.refused("also before externalSecrets.secrets.enfilade-database", *store, "externalSecrets.secrets.enfilade-database.url.key=k")
+        self.assertEqual(chart.template((), (*store, init, "externalSecrets.secrets.enfilade-database.url.key=k")).returncode, 0)
+        self.assertIn("key is required", chart.refusal((), (*store, "externalSecrets.secrets.a.token.property=p")))
+
+    def test_who_is_to_read_the_metrics_is_let_in(self):
+        self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.serviceMonitor.enabled=true")
+        self.refused("say in networkPolicy.metricsFrom where it is", *CLUSTER, "metrics.podMonitor.enabled=true")
+        self.refused("metrics.serviceMonitor and metrics.podMonitor", *CLUSTER, "metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true")
+        for setting in ("networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus", "networkPolicy.enabled=false"):
+            self.assertEqual(chart.template((), (*CLUSTER, "metrics.serviceMonitor.enabled=true", setting)).returncode, 0, setting)
 
     def test_no_password_is_in_plain_sight(self):
         self.refused("nats.urlSecret", "database.existingSecret.name=d", "nats.url=nats://user:secret@nats:4222")

@@ -82,11 +82,16 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* What CloudNativePG's Cluster is called. */}}
+{{- define "enfilade.postgres" -}}
+{{- .Values.database.cloudNativePg.name | default (printf "%s-postgres" (include "enfilade.fullname" .)) -}}
+{{- end -}}
+
 {{/* Where the database's URL is: the Secret, and its key. */}}
 {{- define "enfilade.databaseSecret" -}}
 {{- $db := .Values.database -}}
 {{- if $db.cloudNativePg.enabled -}}
-name: {{ include "enfilade.fullname" . }}-postgres-app
+name: {{ include "enfilade.postgres" . }}-app
 key: uri
 {{- else if $db.externalSecret.enabled -}}
 name: {{ include "enfilade.fullname" . }}-database
@@ -99,7 +104,7 @@ key: {{ $db.existingSecret.key }}
 
 {{- define "enfilade.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "nats.fullname" . }}:4222
+{{ ternary "nats" "tls" (empty .Values.nats.certificate.existingSecret) }}://{{ include "nats.fullname" . }}:4222
 {{- else -}}
 {{- .Values.nats.url -}}
 {{- end -}}

@@ -204,12 +204,12 @@ spec:
         {{- toYaml $n.resources | nindent 8 }}
       securityContext:
         {{- include "enfilade.containerSecurity" $root | nindent 8 }}
-      # Started: its port is open and the schema is there. 5 minutes, for a restore of a large database.
+      # Started: its port is open and the schema is there.
       startupProbe:
         httpGet: {path: /startupz, port: admin}
         periodSeconds: 2
         timeoutSeconds: 2
-        failureThreshold: 150
+        failureThreshold: {{ divf $n.startupSeconds 2 | ceil | int }}
       # Ready: it may be given people, and its database answers.
       readinessProbe:
         httpGet: {path: /readyz, port: admin}

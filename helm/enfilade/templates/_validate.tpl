@@ -17,20 +17,25 @@
 {{- end -}}
 {{- $natsless := list -}}
 {{- $urlSecrets := list -}}
+{{- $papers := list -}}
 {{- range $group := include "enfilade.groups" . | fromJsonArray -}}
 {{- $nats := include "enfilade.natsOf" (dict "root" $ "group" $group.name) | fromJson -}}
+{{- $papers = concat $papers (list $nats.credentials.existingSecret $nats.clientCertificate.existingSecret) -}}
 {{- if $nats.urlSecret.existingSecret -}}
 {{- $urlSecrets = append $urlSecrets $nats.urlSecret.existingSecret -}}
-{{- else if not (or $v.nats.enabled $v.nats.url) -}}
+{{- else if not (or (and $v.nats.enabled (not $v.nats.authorization.existingSecret)) $v.nats.url) -}}
 {{- $natsless = append $natsless (printf "%ss" $group.name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $natsless (not $urlSecrets) -}}
+{{- if and $natsless $v.nats.enabled -}}
+{{- $wrong = append $wrong "nats.authorization lets in whoever has a name: put the URL with a name and its password into a Secret, and name that in nats.urlSecret, or in nats.edges.urlSecret and nats.hosts.urlSecret." -}}
+{{- else if and $natsless (not $urlSecrets) -}}
 {{- $wrong = append $wrong "mode cluster needs NATS: set nats.url (or nats.urlSecret) to one that is there, or nats.enabled to install one with the release." -}}
 {{- else if $natsless -}}
 {{- $wrong = append $wrong (printf "%s have no NATS: name the Secret with their URL in nats.%s.urlSecret, or one for both roles in nats.urlSecret." (first $natsless) (first $natsless)) -}}
 {{- end -}}
-{{- if and $urlSecrets (or $v.nats.enabled $v.nats.url) -}}
+{{- $known := $v.nats.authorization.existingSecret -}}
+{{- if and $urlSecrets (or $v.nats.url (and $v.nats.enabled (not $known))) -}}
 {{- $wrong = append $wrong "nats.urlSecret has the URL in a Secret: leave nats.url empty and nats.enabled off." -}}
 {{- end -}}
 {{- if and (not $v.splitRoles) (or $v.nats.edges $v.nats.hosts) -}}
@@ -42,8 +47,17 @@
 {{- if and $v.nats.enabled $v.nats.url -}}
 {{- $wrong = append $wrong "nats.enabled installs a NATS and nats.url names another: choose one." -}}
 {{- end -}}
-{{- if and $v.nats.enabled (or $v.nats.credentials.existingSecret $v.nats.tls.existingSecret $v.nats.clientCertificate.existingSecret $v.nats.edges $v.nats.hosts) -}}
-{{- $wrong = append $wrong "nats.credentials, nats.tls, nats.clientCertificate, nats.edges and nats.hosts are for a NATS of your own (nats.url): the one of nats.enabled is reached by the release's pods only, by its NetworkPolicy." -}}
+{{- if and $v.nats.enabled (compact $papers) -}}
+{{- $wrong = append $wrong "nats.credentials and nats.clientCertificate are for a NATS of your own (nats.url): the one of nats.enabled knows names and passwords (nats.authorization)." -}}
+{{- end -}}
+{{- if and $v.nats.enabled (or $v.nats.edges $v.nats.hosts) (not $known) -}}
+{{- $wrong = append $wrong "nats.edges and nats.hosts say who nodes are, and the NATS of nats.enabled lets in anybody who reaches it: give it users in nats.authorization." -}}
+{{- end -}}
+{{- if and $v.nats.enabled (ne (empty $v.nats.certificate.existingSecret) (empty $v.nats.tls.existingSecret)) -}}
+{{- $wrong = append $wrong "nats.certificate lets the NATS of nats.enabled speak TLS, and nats.tls has the authority that nodes and servers trust about that: set both." -}}
+{{- end -}}
+{{- if and (not $v.nats.enabled) (or $known $v.nats.certificate.existingSecret) -}}
+{{- $wrong = append $wrong "nats.authorization and nats.certificate are for the NATS of nats.enabled." -}}
 {{- end -}}
 {{- $natsPort := $v.networkPolicy.natsPort -}}
 {{- $natsPorts := include "enfilade.natsPorts" . | fromJsonArray -}}
@@ -110,6 +124,12 @@
 {{- if lt (int (include "enfilade.graceSeconds" .)) $leaving -}}
 {{- $wrong = append $wrong (printf "termination.gracePeriodSeconds is %d, but leaving may take %d: preStopSeconds, handing over and drainSeconds together. A node would be killed while people are still moving; leave it empty to have it computed." (int $v.termination.gracePeriodSeconds) $leaving) -}}
 {{- end -}}
+{{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
+{{- $wrong = append $wrong "metrics.serviceMonitor and metrics.podMonitor would both have everything read: choose one." -}}
+{{- end -}}
+{{- if and $v.networkPolicy.enabled (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) (not $v.networkPolicy.metricsFrom) -}}
+{{- $wrong = append $wrong "metrics.serviceMonitor or metrics.podMonitor has Prometheus read the metrics, and networkPolicy does not let it in: say in networkPolicy.metricsFrom where it is, as `- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}`." -}}
+{{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the gateways it belongs to." -}}
 {{- end -}}
@@ -128,6 +148,8 @@
 {{- if and $v.service.externalTrafficPolicy (eq $v.service.type "ClusterIP") -}}
 {{- $wrong = append $wrong "service.externalTrafficPolicy is for the types LoadBalancer and NodePort." -}}
 {{- end -}}
+
+{{- $wrong = concat $wrong (include "enfilade.wrongSecrets" . | fromJsonArray) -}}
 
 {{- if $wrong -}}
 {{- fail (printf "\n\nThese values cannot work together:\n  - %s\n" (join "\n  - " $wrong)) -}}
