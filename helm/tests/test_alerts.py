@@ -57,13 +57,13 @@ class Alerts(Judged):
         def tried(alert, it):
             looks = 60 // LOOK_S * int(it["at"].removesuffix("m"))
             return play((*it["series"], *calm("neighbour", looks)), at(it["at"], alert, it["labels"]))
-        self.judge(*(tried(alert, it) for alert, it in CASES.items()))
+        self.judge(*(tried(alert, it) for alert, it in CASES.items()), every=30)
 
     def test_of_two_releases_that_are_calm_nothing_is_told(self):
         """Whatever their versions are, and though they own all shards twice."""
         looks = 10 * 3_600 // LOOK_S
         series = (*calm("r", looks), *calm("neighbour", looks, version="0.2.0"))
-        self.judge(play(series, *(at(when, alert) for alert in CASES for when in ("2h", "9h"))))
+        self.judge(play(series, *(at(when, alert) for alert in CASES for when in ("2h", "9h"))), every=60)
 
 
 class Leaving(Judged):
