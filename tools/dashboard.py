@@ -43,7 +43,7 @@ ROWS = [
     ("What they send", [
         ("Ops answered", "ops", [(rate("enfilade_ops_total", "outcome"), "{{outcome}}")], ""),
         ("Op → on disk and acknowledged", "s", quantiles("enfilade_op_ack_seconds"), "Seen from the edge: the way to the owner and back is in it."),
-        ("Op → seen by the others", "s", quantiles("enfilade_op_visible_seconds"), "The same, until that edge has also written it to those in the room. The dots are traced ops."),
+        ("Op → seen", "s", quantiles("enfilade_op_visible_seconds"), "The same, until that edge has also written it to those in the room. The dots are traced ops."),
         ("Signals", "ops", [(f"sum({rate('enfilade_signals_total')})", "sent on"), (f"sum({rate('enfilade_signals_conflated_total')})", "replaced by a newer one"), (f"sum({rate('enfilade_signals_dropped_total')})", "no room")], ""),
         ("Refused, by code", "ops", [(rate("enfilade_refusals_total", "code"), "{{code}}")], ""),
     ]),
