@@ -25,7 +25,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 use serde_json::json;
-use support::{Client, TestNode, delete};
+use support::{Client, Door, TestNode, delete};
 
 const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const SECRET: &str = "Bearer open sesame";
@@ -49,11 +49,16 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
 static METRICS: LazyLock<PrometheusHandle> =
     LazyLock::new(|| PrometheusBuilder::new().install_recorder().unwrap());
 
+/// A figure, if there is one.
+fn figure(metric: &str) -> Option<u64> {
+    let text = METRICS.render();
+    let value = text.lines().find_map(|line| line.strip_prefix(&format!("{metric} ")));
+    value.map(|value| value.parse().unwrap())
+}
+
 /// How often something was measured.
 fn measured(histogram: &str) -> u64 {
-    let text = METRICS.render();
-    let count = text.lines().find_map(|line| line.strip_prefix(&format!("{histogram}_count ")));
-    count.map_or(0, |count| count.parse().unwrap())
+    figure(&format!("{histogram}_count")).unwrap_or(0)
 }
 
 impl io::Write for Log {
@@ -234,8 +239,9 @@ async fn an_op_is_one_trace_from_its_edge_over_its_owner_to_all_who_see_it() {
     for client in [&mut ada, &mut bob, &mut carol] {
         client.ops_through(Seq(0), Seq(2)).await;
     }
-    // Both edges have told both, in one write or in two.
-    let delivered = || measured("enfilade_op_delivered_seconds") >= 2;
+    // Both edges have told both, in one write or in two; each of the three heard both.
+    let delivered =
+        || measured("enfilade_op_delivered_seconds") >= 2 && figure("enfilade_ops_sent_total") >= Some(6);
     let seen = || measured("enfilade_op_visible_seconds") >= 2 && measured("enfilade_op_ack_seconds") >= 2;
     cluster
         .collector
@@ -244,6 +250,18 @@ async fn an_op_is_one_trace_from_its_edge_over_its_owner_to_all_who_see_it() {
         })
         .await;
     cluster.collector.until("ten steps", |collector| collector.of(&trace).len() >= 10).await;
+
+    // Whoever asks for the metrics has the node look at what waits. There is nobody to tell them to in this process.
+    let operators = Door::at(cluster.host.node.admin_address);
+    assert_eq!(operators.http("GET", "/metrics", &[], None).await.0, 404);
+    let queues = ["rooms_waiting_bytes", "sockets_waiting_bytes", "sockets_blocked", "bus_waiting_messages"];
+    for queue in queues {
+        assert!(figure(&format!("enfilade_{queue}")).is_some(), "{queue}");
+    }
+    for pool in ["committers", "ownership", "others"] {
+        assert!(figure(&format!("enfilade_database_waiting{{pool=\"{pool}\"}}")).is_some(), "{pool}");
+    }
+    assert!(measured("enfilade_bus_round_trip_seconds") >= 2, "of each node");
 
     let spans = cluster.collector.of(&trace);
     let name_of = |id: &[u8]| {

@@ -1,6 +1,8 @@
 //! What happens to an append when its connection, its server or its caller does not stay.
 
+use std::future::poll_fn;
 use std::net::Ipv4Addr;
+use std::task::Poll;
 use std::time::Duration;
 
 use enfilade_proto::{Epoch, RoomId, Seq};
@@ -41,6 +43,32 @@ async fn committers_do_not_wait_for_each_other() {
             let outcomes = store.append(owner.incarnation, &[batch(free, epoch, seq, seq)]).await.unwrap();
             assert_eq!(outcomes, [Outcome::Committed]);
         }
+        obstacle.close().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(store.append(owner.incarnation, &ours), others);
+    assert_eq!(outcome.unwrap(), [Outcome::Committed]);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_connection_is_counted_until_they_give_up() {
+    let place = Place::new().await;
+    let options = PostgresOptions { migrate: true, committers: 1, ..PostgresOptions::default() };
+    let store = Postgres::open(&place.url(), options).await.unwrap();
+    let (held_up, other) = rooms_of_two_shards();
+    let owner = Owner::new(&store).await;
+    let (held_epoch, epoch) = (owner.claim(held_up).await, owner.claim(other).await);
+    let obstacle = place.in_the_way_of(held_up, 1).await;
+    let (ours, theirs) = ([batch(held_up, held_epoch, 1, 1)], [batch(other, epoch, 1, 1)]);
+    let others = async {
+        place.until(Waiting::Append).await;
+        let waiting = |committers| [("committers", committers), ("ownership", 0), ("others", 0)];
+        assert_eq!(store.waiting(), waiting(0));
+        let mut late = Box::pin(store.append(owner.incarnation, &theirs));
+        assert!(poll_fn(|context| Poll::Ready(late.as_mut().poll(context).is_pending())).await);
+        assert_eq!(store.waiting(), waiting(1));
+        drop(late);
+        assert_eq!(store.waiting(), waiting(0));
         obstacle.close().await.unwrap();
     };
     let (outcome, ()) = tokio::join!(store.append(owner.incarnation, &ours), others);
