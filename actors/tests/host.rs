@@ -293,7 +293,9 @@ async fn a_commit_that_is_fenced_has_failed_and_the_op_arrives_all_the_same() {
         node.store.claim(node.cluster.me(), &[Shard::of(room)]).await.unwrap();
         let _ = node.draw_traced(room, 8, drawn, Some(parent)).await;
     }
-    assert_eq!(node.draw_until_answered(room, 8, drawn).await, Seq(2 * drawn));
+    let seq = node.draw_until_answered(room, 8, drawn).await;
+    assert!(seq <= Seq(2 * drawn), "{seq:?}");
+    assert_eq!(node.draw_until_answered(room, 8, drawn).await, seq, "once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,6 +143,16 @@ class Membership(Judged):
             rolling = " ".join(f"13x{looks - 1} 12x{looks - 1}" for _ in range(12))
             self.judge(play(self.nodes(f"12x20 {rolling} 12x80"), *(at(f"{minute}m", "EnfiladeMembershipFlapping") for minute in range(40))))
 
+    def test_sixty_nodes_are_replaced_one_by_one(self):
+        rolling = " ".join("61 60" for _ in range(60))
+        leaving = (f"enfilade_draining{{{NODE}}}", "0x20 " + " ".join("0x5 1" for _ in range(20)) + " 0x80")
+        series = [*self.nodes(f"60x20 {rolling} 60x80"), leaving]
+        self.judge(play(series, *(at(f"{minute}m", "EnfiladeMembershipFlapping") for minute in range(40))))
+
+    def test_one_of_sixty_comes_and_goes_every_minute(self):
+        flapping = " ".join("59x1 60x1" for _ in range(20))
+        self.judge(play(self.nodes(f"60x20 {flapping} 60x80"), at("20m", "EnfiladeMembershipFlapping", {**POD, "state": "alive"})))
+
     def test_one_of_twelve_comes_and_goes_every_minute(self):
         flapping = " ".join("11x1 12x1" for _ in range(20))
         self.judge(play(self.nodes(f"12x20 {flapping} 12x80"), at("4m", "EnfiladeMembershipFlapping"), at("20m", "EnfiladeMembershipFlapping", {**POD, "state": "alive"})))

@@ -26,27 +26,46 @@ PAGES = {
     "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
     "/apis": {
         "kind": "APIGroupList", "apiVersion": "v1",
-        "groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}], "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"}}],
+        "groups": [
+            {"name": name, "versions": [{"groupVersion": f"{name}/{version}", "version": version}], "preferredVersion": {"groupVersion": f"{name}/{version}", "version": version}}
+            for name, version in (("apps", "v1"), ("autoscaling", "v2"), ("keda.sh", "v1alpha1"))
+        ],
+    },
+    "/apis/autoscaling/v2": {
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "autoscaling/v2",
+        "resources": [{"name": "horizontalpodautoscalers", "singularName": "horizontalpodautoscaler", "namespaced": True, "kind": "HorizontalPodAutoscaler", "verbs": ["get", "list"]}],
     },
     "/apis/apps/v1": {
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1",
         "resources": [{"name": "deployments", "singularName": "deployment", "namespaced": True, "kind": "Deployment", "verbs": ["get", "list"]}],
     },
 }
+PAGES["/apis/keda.sh/v1alpha1"] = {
+    "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "keda.sh/v1alpha1",
+    "resources": [{"name": "scaledobjects", "singularName": "scaledobject", "namespaced": True, "kind": "ScaledObject", "verbs": ["get", "list"]}],
+}
 ABSENT = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
 
 
 class Kubernetes(http.server.ThreadingHTTPServer):
-    """Knows the deployments that it is told of, by their names."""
+    """Knows the deployments that it is told of, by their names, and which of them have an autoscaler, and had a number kept."""
 
-    def __init__(self, replicas):
+    def __init__(self, replicas, scaled, kept):
         super().__init__(("127.0.0.1", 0), Answer)
+        annotations = {"annotations": {"enfilade.io/replicas-kept": "3"}} if kept else {}
         self.pages = PAGES | {
             f"/apis/apps/v1/namespaces/n/deployments/{name}": {
-                "kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": name, "namespace": "n"}, "spec": {"replicas": count},
+                "kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": name, "namespace": "n", **annotations}, "spec": {"replicas": count},
             }
             for name, count in replicas.items()
         }
+        if scaled:
+            self.pages |= {
+                f"/apis/autoscaling/v2/namespaces/n/horizontalpodautoscalers/{name}": {
+                    "kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2", "metadata": {"name": name, "namespace": "n"}, "spec": {},
+                }
+                for name in replicas
+            }
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -70,9 +89,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 class Lookup(unittest.TestCase):
-    def replicas(self, there, *settings):
+    def replicas(self, there, *settings, scaled=False, kept=False):
         """How many replicas each deployment gets, where there are some already; None: the number is not said."""
-        with Kubernetes(there) as api, tempfile.TemporaryDirectory() as folder:
+        with Kubernetes(there, scaled, kept) as api, tempfile.TemporaryDirectory() as folder:
             kept, keep = pathlib.Path(folder) / "rendered.yaml", pathlib.Path(folder) / "keep"
             keep.write_text(f"#!/bin/sh\ncat > '{kept}'\necho '{REFUSED}' >&2\nexit 1\n")
             keep.chmod(0o755)
@@ -92,6 +111,14 @@ class Lookup(unittest.TestCase):
         for scaler in (("nodes.autoscaling.enabled=true",), ("nodes.keda.enabled=true", "nodes.keda.serverAddress=http://p")):
             with self.subTest(scaler):
                 self.assertEqual(self.replicas({"r-enfilade-node": 7}, *scaler), {"r-enfilade-node": 7})
+
+    def test_whoever_began_with_an_autoscaler_has_no_number_to_go_back_to(self):
+        on = "nodes.autoscaling.enabled=true"
+        self.assertEqual(self.replicas({"r-enfilade-node": 7}, on, scaled=True), {"r-enfilade-node": None})
+
+    def test_a_number_that_was_kept_once_does_not_disappear(self):
+        on = "nodes.autoscaling.enabled=true"
+        self.assertEqual(self.replicas({"r-enfilade-node": 7}, on, scaled=True, kept=True), {"r-enfilade-node": 7})
 
     def test_where_there_is_nothing_the_autoscaler_begins(self):
         self.assertEqual(self.replicas({}, "nodes.autoscaling.enabled=true"), {"r-enfilade-node": None})

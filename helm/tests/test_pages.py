@@ -47,7 +47,7 @@ class Backup(unittest.TestCase):
         self.assertEqual(migrate, {key: value for key, value in container(ours, "migrate").items() if key in migrate})
         self.assertEqual(container(spec, "after-restore"), {**migrate, "name": "after-restore", "args": ["after-restore"]})
         # It reaches the database by the policy of what else the release runs.
-        policy = one(objects, "NetworkPolicy", "r-enfilade-others")["spec"]["podSelector"]["matchLabels"]
+        policy = one(objects, "NetworkPolicy", "r-enfilade-jobs")["spec"]["podSelector"]["matchLabels"]
         self.assertLessEqual(policy.items(), job["spec"]["template"]["metadata"]["labels"].items())
 
     def test_what_the_job_needs_is_where_it_is_looked_for(self):
@@ -95,7 +95,7 @@ class Quoted(unittest.TestCase):
     """What runbooks have people look for, in logs and on the dashboard."""
 
     # What others call things: NATS, PostgreSQL, Prometheus, balancers, the kernel, and Rust where it panics.
-    FOREIGN = {"slow consumers", "WALSync", "WALWrite", "SyncRep", "Status → Targets", "least connections", "blocked for more", "I/O error", "panicked"}
+    FOREIGN = {"slow consumers", "WALSync", "WALWrite", "SyncRep", "Status → Targets", "least connections", "blocked for more", "I/O error", "panicked", "authorization violation"}
 
     def test_it_is_said_like_that(self):
         source = "\n".join(it.read_text() for crate in ("node", "actors", "store") for it in (chart.ROOT / crate / "src").rglob("*.rs"))

@@ -85,7 +85,11 @@ impl Drain {
 
     /// False if some have not gone in time. Without another edge they have nowhere to go.
     async fn move_people(&self) -> bool {
-        let Some(edge) = self.edge.as_ref().filter(|_| self.cluster.has_other_edges()) else { return true };
+        let Some(edge) = &self.edge else { return true };
+        if !self.cluster.has_other_edges() {
+            tracing::info!("people stay until this node ends: there is no other for them");
+            return true;
+        }
         tokio::time::sleep(NOTICED).await;
         let told = edge.send_away(self.spread).await;
         tracing::info!(connections = told, "people were told to move");

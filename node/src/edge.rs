@@ -43,6 +43,7 @@ use enfilade_actors::cluster::{Cluster, Edge};
 use enfilade_actors::host::{Clock, Offload};
 use enfilade_proto::{CloseCode, Epoch, Position, RoomId, SignalOut};
 use enfilade_store::{RoomLog, Shard};
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -258,13 +259,12 @@ impl EdgeNode {
 
     /// What each hub answers. One that breaks meanwhile says nothing.
     async fn ask_hubs<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
-        let mut answers = Vec::new();
-        for hub in &self.0.hubs {
+        let ask = async |hub: &HubHandle| {
             let (done, answer) = oneshot::channel();
             hub.tell(question(done)).await;
-            answers.extend(answer.await);
-        }
-        answers
+            answer.await.ok()
+        };
+        join_all(self.0.hubs.iter().map(ask)).await.into_iter().flatten().collect()
     }
 
     /// Says goodbye to every connection and ends the hubs. Returns how many connections there were.

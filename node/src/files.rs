@@ -4,8 +4,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// What is open besides connections at the most: the database, the bus, requests over HTTP.
+/// What is open besides what people opened: the database, the bus, the operators' port.
 const OTHERS: u64 = 1_024;
+/// Connections that speak HTTP at the same time, or have not spoken yet, at the most.
+const REQUESTS: u64 = 4_096;
 /// Descriptors of a connection, and of one that this process encrypts itself: its socket, and the pair of sockets behind it.
 const PLAIN: u64 = 1;
 const ENCRYPTED: u64 = 3;
@@ -13,9 +15,10 @@ const ENCRYPTED: u64 = 3;
 /// Takes all the files that the machine grants, for a service manager or a container runtime may begin with 1,024 of them, and
 /// lets in no more people than they are enough for: those above it would hang before the door instead of being sent elsewhere.
 pub(crate) fn make_room(config: Config) -> Config {
-    let limit = raise();
+    raise();
+    let limit = limit();
     let each = if config.tls_certificate.as_os_str().is_empty() { PLAIN } else { ENCRYPTED };
-    let max_connections = config.max_connections.min(enough_for(limit, each));
+    let max_connections = config.max_connections.min(size(people(limit, each)));
     if max_connections < config.max_connections {
         tracing::warn!(
             open_files = limit,
@@ -27,21 +30,35 @@ pub(crate) fn make_room(config: Config) -> Config {
     Config { max_connections, ..config }
 }
 
-fn raise() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => maximum.unwrap_or(u64::MAX),
-        Err(error) => {
-            tracing::warn!(%error, "the limit of open files cannot be raised");
-            current.unwrap_or(u64::MAX)
-        }
+/// How many connections may speak HTTP at the same time, or have not spoken yet. WebSockets do not count.
+pub(crate) fn requests() -> usize {
+    size(requests_of(limit()))
+}
+
+fn raise() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 
-/// So many connections that need `each` descriptors; where there are few, most of them are for connections all the same.
-fn enough_for(limit: u64, each: u64) -> usize {
+fn limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Where there are few files, most of them are for people all the same.
+fn requests_of(limit: u64) -> u64 {
+    REQUESTS.min(limit / 8)
+}
+
+/// So many connections of people, each with so many descriptors.
+fn people(limit: u64, each: u64) -> u64 {
     let others = OTHERS.min(limit / 4);
-    usize::try_from((limit - others) / each).unwrap_or(usize::MAX)
+    ((limit - others) / each).saturating_sub(requests_of(limit))
+}
+
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -50,11 +67,17 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_everything_else() {
-        assert_eq!(enough_for(20_000, PLAIN), 18_976);
-        assert_eq!(enough_for(20_000, ENCRYPTED), 6_325);
-        assert_eq!(enough_for(1_024, PLAIN), 768);
-        assert_eq!(enough_for(1_024, ENCRYPTED), 256);
-        assert_eq!(enough_for(0, PLAIN), 0);
-        assert_eq!(enough_for(u64::MAX, PLAIN), usize::try_from(u64::MAX - OTHERS).unwrap_or(usize::MAX));
+        assert_eq!((people(20_000, PLAIN), requests_of(20_000)), (16_476, 2_500));
+        assert_eq!(people(20_000, ENCRYPTED), 3_825);
+        assert_eq!((people(1_024, PLAIN), requests_of(1_024)), (640, 128));
+        assert_eq!(people(1_024, ENCRYPTED), 128);
+        assert_eq!(people(0, PLAIN), 0);
+        assert_eq!(people(u64::MAX, PLAIN), u64::MAX - OTHERS - REQUESTS);
+        for limit in [100, 1_000, 10_000, 100_000, 1_000_000] {
+            for each in [PLAIN, ENCRYPTED] {
+                let all = (people(limit, each) + requests_of(limit)) * each + OTHERS.min(limit / 4);
+                assert!(all <= limit, "{all} of {limit}");
+            }
+        }
     }
 }

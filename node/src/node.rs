@@ -32,6 +32,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::edge::EdgeNode;
+use crate::files;
 use crate::people::SystemClock;
 use crate::probe::TcpProbe;
 use crate::server::{self, Http};
@@ -92,7 +93,7 @@ impl Node {
         };
         let address = public.as_ref().map(|public| local(public, config.listen)).transpose()?;
         let admin_address = local(&admin, config.admin_listen)?;
-        let most = config.max_connections.saturating_add(server::CONNECTIONS);
+        let most = config.max_connections.saturating_add(files::requests());
         let tls = Tls::open(config.tls_certificate.clone(), config.tls_key.clone(), most)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let me = Incarnation(Uuid::new_v4());
@@ -136,7 +137,6 @@ impl Node {
             });
             edge = Some(node);
         }
-        tasks.push(tokio::spawn(neighbours::stand(cluster.standing(), edge.clone(), ready.clone())));
         let drain = Arc::new(Drain {
             cluster: cluster.clone(),
             host: host.clone(),
@@ -146,6 +146,7 @@ impl Node {
             begun: AtomicBool::new(false),
             done: OnceCell::new(),
         });
+        tasks.push(tokio::spawn(neighbours::stand(cluster.standing(), drain.clone())));
         let vitals = Vitals {
             cluster: cluster.clone(),
             host: host.clone(),

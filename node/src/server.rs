@@ -20,11 +20,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::api::PeerAddr;
+use crate::files;
 
 /// Connections that may wait to be accepted: a whole audience that comes back at once.
 const BACKLOG: u32 = 4_096;
-/// Connections that speak HTTP at the same time, or have not spoken yet; others wait in the backlog. WebSockets do not count.
-pub(crate) const CONNECTIONS: usize = 4_096;
 /// Connections that are accepted before they are looked at.
 const BATCH: usize = 64;
 /// How long a client may take to send the head of a request.
@@ -124,7 +123,7 @@ impl Http {
 
 /// Accepts connections until the server stops, then lets begun requests finish. `take` is handed each, a few at a time.
 pub(crate) async fn serve(listener: TcpListener, http: Arc<Http>, take: impl Fn(Vec<Accepted>)) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(files::requests()));
     loop {
         let accepted = tokio::select! {
             () = http.stop.cancelled() => break,

@@ -183,7 +183,7 @@ async fn a_node_takes_the_files_that_it_may_have_and_lets_in_no_more_people_than
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["1000", "1000"]);
     let (_, metrics) = ask(node.settings.admin, "GET", "/metrics", None).await;
-    assert!(metrics.lines().any(|line| line == "enfilade_connections_limit 750"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "enfilade_connections_limit 625"), "{metrics}");
     let log = std::fs::read_to_string(folder.path().join("node.log")).unwrap();
     assert!(log.contains("\"open_files\":1000") && log.contains("\"wanted\":16384"), "{log}");
 }

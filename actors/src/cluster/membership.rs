@@ -225,11 +225,18 @@ impl Inner {
         };
         let mut look = is_news;
         if !overdue.is_empty() {
-            let buried = self.ownership.expire(&overdue, LEASE).await?;
-            buried
-                .iter()
-                .for_each(|node| tracing::warn!(%node, "a node's lease is over: it is declared dead"));
-            look |= !buried.is_empty();
+            match self.ownership.expire(&overdue, LEASE).await {
+                Ok(buried) => {
+                    buried.iter().for_each(
+                        |node| tracing::warn!(%node, "a node's lease is over: it is declared dead"),
+                    );
+                    look |= !buried.is_empty();
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "nodes whose leases are over cannot be declared dead"
+                ),
+            }
         }
         if look {
             self.look.notify_one();

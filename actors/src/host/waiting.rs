@@ -1,9 +1,15 @@
 //! How much waits in front of rooms and in them: ops that came and have no answer yet.
 
+use std::ops::Bound;
+
+use enfilade_proto::RoomId;
 use tokio::sync::Semaphore;
 
 use super::rooms::ROOM_BYTES;
 use super::{Host, NODE_BYTES};
+
+/// Rooms that are looked at without letting others in.
+const AT_ONCE: usize = 256;
 
 /// Bytes of ops, with what a message weighs besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +26,26 @@ impl Host {
         if bytes == 0 {
             return Waiting::default();
         }
+        let (mut largest, mut from) = (0, Bound::Unbounded);
+        while let (Some(most), last) = self.largest_of_some(from) {
+            largest = largest.max(most);
+            let Some(last) = last else { break };
+            from = Bound::Excluded(last);
+        }
+        Waiting { bytes, largest }
+    }
+
+    /// What waits at most for one of the next rooms, and the last of them if there may be more. Everybody who wants something of a
+    /// room waits while they are looked at.
+    fn largest_of_some(&self, from: Bound<RoomId>) -> (Option<usize>, Option<RoomId>) {
         let rooms = self.0.lock();
-        let largest = rooms.cells.values().map(|cell| taken(&cell.bytes, ROOM_BYTES)).max();
-        Waiting { bytes, largest: largest.unwrap_or_default() }
+        let mut some = rooms.cells.range((from, Bound::Unbounded)).take(AT_ONCE);
+        let (mut largest, mut looked, mut last) = (None, 0, None);
+        for (room, cell) in &mut some {
+            largest = largest.max(Some(taken(&cell.bytes, ROOM_BYTES)));
+            (looked, last) = (looked + 1, Some(*room));
+        }
+        (largest, last.filter(|_| looked == AT_ONCE))
     }
 }
 

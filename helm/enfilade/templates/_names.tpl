@@ -200,3 +200,19 @@ key: {{ $db.existingSecret.key }}
 {{- end -}}
 {{- $needed | toJson -}}
 {{- end -}}
+
+{{/*
+How many nodes there are, where an autoscaler decides from now on. A number that disappears from a release becomes 1, so a number that was in it
+stays: as many as there are. Who began with an autoscaler never had one, and gets none: `helm rollback` would go back to it.
+*/}}
+{{- define "enfilade.keptReplicas" -}}
+{{- $namespace := .root.Release.Namespace -}}
+{{- $name := printf "%s-%s" (include "enfilade.fullname" .root) .group.name -}}
+{{- $scaler := lookup "autoscaling/v2" "HorizontalPodAutoscaler" $namespace $name -}}
+{{- if .group.values.keda.enabled }}{{ $scaler = lookup "keda.sh/v1alpha1" "ScaledObject" $namespace $name }}{{ end -}}
+{{- with lookup "apps/v1" "Deployment" $namespace $name -}}
+{{- if or (not $scaler) (hasKey (.metadata.annotations | default dict) "enfilade.io/replicas-kept") -}}
+{{- .spec.replicas -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -43,7 +43,13 @@
 {{- $wrong = append $wrong "externalSecrets.secrets needs externalSecrets.secretStoreRef.name: the store that they come from." -}}
 {{- end -}}
 {{- $read := include "enfilade.read" . | fromJson -}}
+{{- $made := list -}}
+{{- if .Values.database.externalSecret.enabled }}{{ $made = append $made (printf "%s-database" (include "enfilade.fullname" .)) }}{{ end -}}
+{{- if .Values.database.cloudNativePg.enabled }}{{ $made = append $made (printf "%s-app" (include "enfilade.postgres" .)) }}{{ end -}}
 {{- range $name, $keys := $e.secrets -}}
+{{- if has $name $made -}}
+{{- $wrong = append $wrong (printf "externalSecrets.secrets.%s is made already, by database.externalSecret or by CloudNativePG." $name) -}}
+{{- end -}}
 {{- $wanted := get $read $name | default list -}}
 {{- if not $wanted -}}
 {{- $wrong = append $wrong (printf "externalSecrets.secrets.%s: nothing in these values reads a Secret of that name (read: %s). One of your own is for extraObjects." $name (keys $read | sortAlpha | join ", " | default "none")) -}}

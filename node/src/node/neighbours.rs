@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use enfilade_actors::bus::{NatsBus, NatsIdentity, NatsOptions};
 use enfilade_actors::cluster::{Cluster, Standing};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::StartError;
 use crate::config::Config;
-use crate::edge::EdgeNode;
+use crate::drain::Drain;
 use crate::probe::{advertised, is_address};
 use crate::telemetry::Traces;
 
@@ -78,20 +78,17 @@ pub(super) fn describe(
     })
 }
 
-/// While this node is cut off from the others, it is not ready, and people are better served elsewhere.
-pub(super) async fn stand(
-    mut standing: watch::Receiver<Standing>,
-    edge: Option<Arc<EdgeNode>>,
-    ready: Arc<AtomicBool>,
-) {
+/// While this node is cut off from the others, it is not ready, and people are better served elsewhere. One that leaves does not become
+/// ready again.
+pub(super) async fn stand(mut standing: watch::Receiver<Standing>, drain: Arc<Drain>) {
     let mut cut_off = false;
     while standing.changed().await.is_ok() {
         let now = *standing.borrow_and_update() == Standing::CutOff;
         if now != cut_off {
             cut_off = now;
-            ready.store(!cut_off, Ordering::Relaxed);
+            drain.ready.store(!cut_off && !drain.has_begun(), Ordering::Relaxed);
             if cut_off {
-                let told = match &edge {
+                let told = match &drain.edge {
                     Some(edge) => edge.close_all(CloseCode::GoingAway).await,
                     None => 0,
                 };

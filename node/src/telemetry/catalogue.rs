@@ -102,7 +102,7 @@ const METRICS: &[Metric] = &[
     counter("enfilade_received_bytes_total", "Bytes that came from clients"),
     counter("enfilade_sent_bytes_total", "Bytes that went to clients"),
     counter("enfilade_deliveries_total", "Writes of news to a member: what came in a tick, in one"),
-    counter("enfilade_ops_sent_total", "Ops in those writes: each as often as it went to somebody"),
+    counter("enfilade_ops_sent_total", "Ops in those writes: each as often as it went to somebody who keeps up"),
     counter("enfilade_signals_sent_total", "Signals in those writes, likewise"),
     gauge("enfilade_sockets_blocked", "Connections whose sockets take nothing just now"),
     gauge(

@@ -50,12 +50,12 @@ async fn outwards(mut from: OwnedReadHalf, mut to: impl AsyncWrite + Unpin) -> i
     let mut deadline = Instant::now();
     loop {
         let ready = from.ready(Interest::READABLE).await?;
+        let bytes = next(&mut from).await?;
         // Once the hub has let go, all that it left has one deadline.
         if hub_is_there {
             hub_is_there = !ready.is_read_closed();
             deadline = Instant::now() + PATIENCE;
         }
-        let bytes = next(&mut from).await?;
         if bytes.is_empty() {
             return timeout_at(deadline, to.shutdown()).await?;
         }

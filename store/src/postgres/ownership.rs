@@ -223,7 +223,7 @@ async fn bury(connection: &mut Connection, gone: &[Incarnation]) -> SqlResult<Ve
 }
 
 /// A renewal that is under way is waited for; after that the lease is another one. If the server's clock was set back, its start may
-/// seem to be yet to come; that was long enough ago.
+/// seem to be yet to come, and there is no grace: then only whoever asks has waited.
 async fn expire(connection: &mut Connection, seen: &[Lease], grace: Duration) -> SqlResult<Vec<Incarnation>> {
     let buried = sqlx::query(concat!(
         "WITH gone AS (

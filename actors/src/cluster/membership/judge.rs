@@ -14,10 +14,13 @@ use super::LEASE;
 const LEASE_MS: u64 = LEASE.as_millis() as u64;
 /// An own lease that was renewed after longer than this says that the database, or this node, stood still.
 const SMOOTH_MS: u64 = 2_500;
-/// After that nobody is judged for so long: everybody who is there has had two tries.
-const SETTLED_MS: u64 = 2_500;
+/// After that nobody is judged for so long: whoever waits for an answer that is lost waits for it in vain for as long as the store is
+/// patient (`OpenOptions::answer_timeout`, 10 s), and has a second try then.
+const SETTLED_MS: u64 = 12_000;
+/// For so long a node does not judge that has just started, and knows of nothing that stood still.
+const STARTED_MS: u64 = 2_500;
 /// A node for which the database is always slow waits for so long instead: if no other judges, somebody has to.
-const OVERDUE_MS: u64 = 3 * LEASE_MS;
+const OVERDUE_MS: u64 = 4 * LEASE_MS;
 
 #[derive(Debug, Default)]
 pub(super) struct Judge {
@@ -37,8 +40,12 @@ impl Judge {
     /// Takes in that the own lease was renewed, and what the others' were. Returns those that are over.
     pub(super) fn renewed(&mut self, now_ms: u64, leases: &[Lease]) -> Vec<Lease> {
         let before_ms = self.renewed_ms.replace(now_ms);
-        let passed_ms = before_ms.map_or(u64::MAX, |before_ms| now_ms.saturating_sub(before_ms));
-        self.smooth_ms = if passed_ms < SMOOTH_MS { self.smooth_ms + passed_ms } else { 0 };
+        let passed_ms = before_ms.map_or(0, |before_ms| now_ms.saturating_sub(before_ms));
+        self.smooth_ms = match before_ms {
+            None => SETTLED_MS - STARTED_MS,
+            Some(_) if passed_ms < SMOOTH_MS => self.smooth_ms + passed_ms,
+            Some(_) => 0,
+        };
         // However long something stood still, those whom it kept from renewing come before the next look.
         let counted_ms = passed_ms.min(LEASE_MS);
         let known = std::mem::take(&mut self.known);
@@ -93,14 +100,14 @@ mod tests {
         for now_ms in [0, 1_000, 2_000, 3_000] {
             assert_eq!(judge.renewed(now_ms, &[lease(OTHER, now_ms as i64)]), []);
         }
-        for now_ms in [60_000, 61_000, 62_000] {
+        for now_ms in (60_000..60_000 + SETTLED_MS).step_by(1_000) {
             assert_eq!(
                 judge.renewed(now_ms, &[lease(OTHER, 3_000)]),
                 [],
                 "others may not have got through yet"
             );
         }
-        assert_eq!(judge.renewed(62_500, &[lease(OTHER, 3_000)]), [lease(OTHER, 3_000)]);
+        assert_eq!(judge.renewed(60_000 + SETTLED_MS, &[lease(OTHER, 3_000)]), [lease(OTHER, 3_000)]);
     }
 
     #[test]
@@ -120,24 +127,25 @@ mod tests {
         );
     }
 
-    /// For how long the database does not answer, by turns with how often it does then.
-    fn weather() -> impl Strategy<Value = Vec<(u64, u64)>> {
-        prop::collection::vec((0_u64..90_000, 1_u64..8), 1..40)
+    /// For how long the database does not answer, by turns with how often it does then, and for how many seconds the other goes on
+    /// waiting then for an answer that was lost.
+    fn weather() -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
+        prop::collection::vec((0_u64..90_000, 14_u64..30, 0_u64..=10), 1..40)
     }
 
     proptest! {
         /// The database stands still again and again, and its clock is set at will. While it answers, the judge renews once a second,
-        /// and the other gets through after every third of these looks.
+        /// and the other gets through after every third of these looks, once it does not wait in vain any more.
         #[test]
         fn nobody_is_judged_who_renews_whenever_that_is_possible(weather in weather(), clocks in any::<Vec<i64>>()) {
-            let (mut judge, mut now_ms, mut until, mut looks) = (Judge::default(), 0, 0_i64, 0);
+            let (mut judge, mut now_ms, mut until) = (Judge::default(), 0, 0_i64);
             let mut clocks = clocks.into_iter();
-            for (away_ms, answers) in weather {
+            for (away_ms, answers, in_vain) in weather {
                 now_ms += away_ms;
-                for _ in 0..answers {
+                let in_vain = if away_ms < SMOOTH_MS { 0 } else { in_vain };
+                for look in 0..answers {
                     prop_assert_eq!(judge.renewed(now_ms, &[lease(OTHER, until)]), []);
-                    looks += 1;
-                    if looks % 3 == 0 {
+                    if look >= in_vain && (look - in_vain) % 3 == 0 {
                         let set = clocks.next().filter(|set| *set != until);
                         until = set.unwrap_or_else(|| until.wrapping_add(1_000));
                     }
