@@ -52,6 +52,7 @@ class Kubernetes(http.server.ThreadingHTTPServer):
 
     def __init__(self, replicas, scaled, kept):
         super().__init__(("127.0.0.1", 0), Answer)
+        self.asked = []
         annotations = {"annotations": {"enfilade.io/replicas-kept": "3"}} if kept else {}
         self.pages = PAGES | {
             f"/apis/apps/v1/namespaces/n/deployments/{name}": {
@@ -78,7 +79,8 @@ class Kubernetes(http.server.ThreadingHTTPServer):
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        page = self.server.pages.get(self.path.partition("?")[0])
+        self.server.asked.append(self.path.partition("?")[0])
+        page = self.server.pages.get(self.server.asked[-1])
         self.send_response(404 if page is None else 200)
         self.send_header("content-type", "application/json")
         self.end_headers()
@@ -105,6 +107,7 @@ class Lookup(unittest.TestCase):
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             self.assertIn(REFUSED, done.stderr)
             objects = [it for it in yaml.safe_load_all(kept.read_text()) if it]
+        self.scalers_asked_for = [it for it in api.asked if it.endswith("/horizontalpodautoscalers/r-enfilade-node")]
         return {it["metadata"]["name"]: it["spec"].get("replicas") for it in chart.of(objects, "Deployment")}
 
     def test_turning_an_autoscaler_on_keeps_the_nodes_that_there_are(self):
@@ -125,6 +128,9 @@ class Lookup(unittest.TestCase):
 
     def test_without_one_the_values_count(self):
         self.assertEqual(self.replicas({"r-enfilade-node": 7}, "nodes.replicas=4"), {"r-enfilade-node": 4})
+        self.assertEqual(self.scalers_asked_for, [], "whoever installs may not be allowed to look")
+        self.replicas({"r-enfilade-node": 7}, "nodes.autoscaling.enabled=true")
+        self.assertNotEqual(self.scalers_asked_for, [])
 
     def test_each_role_keeps_its_own(self):
         kept = self.replicas({"r-enfilade-edge": 7, "r-enfilade-host": 2}, "splitRoles=true", "edges.autoscaling.enabled=true", "hosts.replicas=5")

@@ -39,9 +39,9 @@ impl Host {
     /// room waits while they are looked at.
     fn largest_of_some(&self, from: Bound<RoomId>) -> (Option<usize>, Option<RoomId>) {
         let rooms = self.0.lock();
-        let mut some = rooms.cells.range((from, Bound::Unbounded)).take(AT_ONCE);
+        let some = rooms.cells.range((from, Bound::Unbounded)).take(AT_ONCE);
         let (mut largest, mut looked, mut last) = (None, 0, None);
-        for (room, cell) in &mut some {
+        for (room, cell) in some {
             largest = largest.max(Some(taken(&cell.bytes, ROOM_BYTES)));
             (looked, last) = (looked + 1, Some(*room));
         }

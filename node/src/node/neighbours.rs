@@ -1,4 +1,5 @@
-//! A node among others: how they talk, what it tells of itself, and that there is nobody where it cannot talk.
+//! A node among others: how they talk, what it tells of itself, that there is nobody where it cannot talk, and what it does when it is cut
+//! off from them.
 
 use std::net::SocketAddr;
 use std::path::Path;
